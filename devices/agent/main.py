@@ -1,0 +1,91 @@
+"""The agent's loop: read a request, do it, answer.
+
+Verbs: `describe` (identity), `conditions`, `load` (payload: a graph), `time`, `unload`. An error of a request
+is an answer, not an end; the agent ends when its input ends.
+"""
+
+import os
+import sys
+from typing import Any, BinaryIO, Callable, Dict, Tuple
+
+from devices.agent import circumstances, frames, onnxruntime_runtime, timing
+
+RUNTIMES = {onnxruntime_runtime.NAME: onnxruntime_runtime}
+"""What can run graphs here: a new runtime is one module and one row."""
+
+
+class Agent:
+    """The loaded graphs of one process, and the verbs that a host may call."""
+
+    def __init__(self) -> None:
+        """Start with nothing loaded."""
+        self.loaded: Dict[str, Callable[[], Any]] = {}
+
+    def answer(self, header: frames.Header, payload: bytes) -> frames.Header:
+        """Do one request and give the header of the answer."""
+        verbs: Dict[str, Callable[[frames.Header, bytes], frames.Header]] = {
+            "describe": self.describe,
+            "conditions": self.conditions,
+            "load": self.load,
+            "time": self.time,
+            "unload": self.unload,
+        }
+        verb = verbs.get(str(header.get("verb")))
+        if verb is None:
+            return {"error": "unknown verb {!r}; known: {}".format(header.get("verb"), ", ".join(verbs))}
+        try:
+            return verb(header, payload)
+        except Exception as error:  # a graph that a runtime refuses must not end the other measurements
+            return {"error": "{}: {}".format(type(error).__name__, error)}
+
+    def describe(self, header: frames.Header, payload: bytes) -> frames.Header:
+        """Identity of this target under a runtime, and the processors it is bound to."""
+        runtime = RUNTIMES[header["runtime"]]
+        identity = dict(circumstances.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
+        bound = circumstances.pin(int(header["threads"]))
+        return {"identity": identity, "software": circumstances.software(), "processors": bound}
+
+    def conditions(self, header: frames.Header, payload: bytes) -> frames.Header:
+        """The state of the target at this moment."""
+        return {"conditions": circumstances.conditions()}
+
+    def load(self, header: frames.Header, payload: bytes) -> frames.Header:
+        """Load the graph in the payload under the id of the request."""
+        self.loaded[header["id"]] = RUNTIMES[header["runtime"]].load(payload, header["settings"])
+        return {}
+
+    def time(self, header: frames.Header, payload: bytes) -> frames.Header:
+        """Time a loaded graph."""
+        return timing.visit(self.loaded[header["id"]], timing.Plan(**header["plan"]))
+
+    def unload(self, header: frames.Header, payload: bytes) -> frames.Header:
+        """Drop a loaded graph."""
+        self.loaded.pop(header["id"], None)
+        return {}
+
+
+def main(token: str) -> None:
+    """Greet with the host's token and serve until the input ends."""
+    source, sink = sys.stdin.buffer, _private_stdout()
+    sink.write(token.encode("ascii"))
+    sink.flush()
+    agent = Agent()
+    while True:
+        try:
+            header, payload = frames.read(source.read)
+        except EOFError:
+            return
+        write(sink, agent.answer(header, payload))
+
+
+def write(sink: BinaryIO, header: frames.Header) -> None:
+    """Send one answer."""
+    sink.write(frames.encode(header))
+    sink.flush()
+
+
+def _private_stdout() -> BinaryIO:
+    """The stream to the host; whatever else prints to stdout, from C too, goes to stderr."""
+    private = os.dup(1)
+    os.dup2(2, 1)
+    return os.fdopen(private, "wb")

@@ -1,0 +1,101 @@
+"""ONNX Runtime on the target: loads an ONNX graph and makes it a callable to time."""
+
+from typing import Any, Callable, Dict
+
+NAME = "onnxruntime"
+
+
+def version() -> str:
+    """The version of the installed runtime, without importing it."""
+    from importlib.metadata import PackageNotFoundError, distributions, version
+
+    try:
+        return version("onnxruntime")
+    except PackageNotFoundError:
+        # builds for other devices carry the same module under names such as onnxruntime-gpu
+        names = [item.metadata["Name"] or "" for item in distributions()]
+        found = [name for name in names if name.lower().startswith("onnxruntime")]
+        if not found:
+            raise ModuleNotFoundError("onnxruntime is not installed; run: pip install onnxruntime") from None
+        return version(found[0])
+
+
+def load(graph: bytes, settings: Dict[str, Any]) -> Callable[[], Any]:
+    """Open a session with inputs and outputs bound once; the result runs one inference a call.
+
+    Args:
+        graph: an ONNX file.
+        settings: `threads`, `provider`.
+
+    Raises:
+        ValueError: the provider is absent, or an input has a dynamic or unknown shape.
+    """
+    import onnxruntime
+
+    if settings["provider"] not in onnxruntime.get_available_providers():
+        raise ValueError(
+            "provider {} is absent here; present: {}".format(
+                settings["provider"], ", ".join(onnxruntime.get_available_providers())
+            )
+        )
+    session = onnxruntime.InferenceSession(
+        graph, _options(onnxruntime, settings["threads"]), providers=[settings["provider"]]
+    )
+    binding = _bind(onnxruntime, session)
+    run = session.run_with_iobinding
+
+    def infer() -> None:
+        run(binding)
+
+    return infer
+
+
+def _options(onnxruntime: Any, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    # threads of an idle session that spin would slow the session that is timed
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _bind(onnxruntime: Any, session: Any) -> Any:
+    """Inputs and outputs allocated once, so that a run copies nothing in or out."""
+    import numpy
+
+    rng = numpy.random.default_rng(0)
+    binding = session.io_binding()
+    feeds = {}
+    for value in session.get_inputs():
+        feeds[value.name] = _random_input(numpy, rng, value)
+        binding.bind_ortvalue_input(value.name, onnxruntime.OrtValue.ortvalue_from_numpy(feeds[value.name]))
+    for value, array in zip(session.get_outputs(), session.run(None, feeds)):
+        binding.bind_ortvalue_output(value.name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
+    return binding
+
+
+_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+}
+
+
+def _random_input(numpy: Any, rng: Any, value: Any) -> Any:
+    """Standard normal numbers; whole numbers are 0 or 1, so that they are valid as indexes too."""
+    if value.type not in _TYPES:
+        raise ValueError("input {!r} has type {}, which cannot be filled".format(value.name, value.type))
+    if not all(isinstance(size, int) and size > 0 for size in value.shape):
+        raise ValueError("input {!r} has the dynamic shape {}; fix its sizes".format(value.name, value.shape))
+    kind = numpy.dtype(_TYPES[value.type])
+    if kind.kind == "f":
+        return rng.standard_normal(value.shape).astype(kind)
+    return rng.integers(0, 2, value.shape).astype(kind)

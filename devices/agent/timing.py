@@ -1,0 +1,120 @@
+"""The timing loop: the one place that reads a clock for a measurement.
+
+Warm-up ends when the numbers say so; a sample is so many inferences that it lasts long enough for the
+clock; raw samples are returned and judged elsewhere.
+"""
+
+import gc
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+Run = Callable[[], Any]
+
+LARGEST_RUNS_PER_SAMPLE = 100000
+
+
+class Plan:
+    """How one graph is timed at one visit; every duration in milliseconds."""
+
+    def __init__(
+        self,
+        samples: int = 10,
+        sample_ms: float = 1.0,
+        warmup_runs: int = 3,
+        warmup_ms: float = 5.0,
+        settle: float = 0.02,
+        ceiling_ms: float = 300.0,
+        thread_clock: bool = True,
+    ) -> None:
+        """Store the plan.
+
+        Args:
+            samples: how many samples are taken.
+            sample_ms: shortest duration of one sample; so many inferences are timed together.
+            warmup_runs: fewest inferences before the first sample.
+            warmup_ms: shortest warm-up.
+            settle: the warm-up ends when the medians of two consecutive windows differ by less.
+            ceiling_ms: longest warm-up, settled or not.
+            thread_clock: keep the thread's CPU time beside the wall time (meaningful at one thread).
+        """
+        self.samples = samples
+        self.sample_ms = sample_ms
+        self.warmup_runs = warmup_runs
+        self.warmup_ms = warmup_ms
+        self.settle = settle
+        self.ceiling_ms = ceiling_ms
+        self.thread_clock = thread_clock
+
+
+def visit(run: Run, plan: Plan) -> Dict[str, Any]:
+    """Warm up and take the samples of one visit.
+
+    Returns:
+        `runs_per_sample`; `wall_ns` and, with the thread clock, `cpu_ns`: one total a sample, for all of its
+        runs together; `warmup_runs`, `settled`.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        warmup = _warm_up(run, plan)
+        runs = _runs_per_sample(warmup["typical_ns"], plan)
+        walls: List[int] = []
+        cpus: List[int] = []
+        for _ in range(plan.samples):
+            _sample(run, runs, walls, cpus)
+    finally:
+        if collecting:
+            gc.enable()
+    result = {
+        "runs_per_sample": runs,
+        "wall_ns": walls,
+        "warmup_runs": warmup["runs"],
+        "settled": warmup["settled"],
+    }
+    if plan.thread_clock:
+        result["cpu_ns"] = cpus
+    return result
+
+
+def _sample(run: Run, runs: int, walls: List[int], cpus: List[int]) -> None:
+    cpu = time.thread_time_ns()
+    wall = time.perf_counter_ns()
+    for _ in range(runs):
+        run()
+    walls.append(time.perf_counter_ns() - wall)
+    cpus.append(time.thread_time_ns() - cpu)
+
+
+def _warm_up(run: Run, plan: Plan) -> Dict[str, Any]:
+    """Run until two consecutive windows agree, or the ceiling is reached."""
+    start = time.perf_counter_ns()
+    runs, window, previous = 0, 3, None  # type: int, int, Optional[float]
+    while True:
+        times = []
+        for _ in range(window):
+            before = time.perf_counter_ns()
+            run()
+            times.append(time.perf_counter_ns() - before)
+        runs += window
+        typical = _median(times)
+        elapsed_ms = (time.perf_counter_ns() - start) / 1e6
+        enough = runs >= plan.warmup_runs and elapsed_ms >= plan.warmup_ms
+        settled = previous is not None and abs(typical - previous) < plan.settle * previous
+        if (enough and settled) or elapsed_ms > plan.ceiling_ms:
+            return {"runs": runs, "settled": settled, "typical_ns": typical}
+        previous = typical
+        # a window lasts about as long as a sample, so that short graphs are not judged by three runs
+        window = max(3, min(_runs_per_sample(typical, plan), 1000))
+
+
+def _runs_per_sample(typical_ns: float, plan: Plan) -> int:
+    needed = -(-plan.sample_ms * 1e6 // max(typical_ns, 1.0))
+    return int(max(1, min(needed, LARGEST_RUNS_PER_SAMPLE)))
+
+
+def _median(values: List[int]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    if len(ordered) % 2:
+        return float(ordered[middle])
+    return (ordered[middle - 1] + ordered[middle]) / 2.0

@@ -1,0 +1,151 @@
+"""The host's end of an agent: one process on the target, asked one thing at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import select
+import subprocess
+import tempfile
+import time
+from types import TracebackType
+from typing import IO
+
+from devices.agent import frames
+from devices.archive import BOOTSTRAP, archive
+from devices.link import Link
+
+LARGEST_BANNER_BYTES = 64 * 1024
+START_TIMEOUT_S = 60.0
+
+
+class DeviceError(Exception):
+    """A target does not do what it should; the message says what was seen."""
+
+
+class AgentDied(DeviceError):
+    """The agent's process ended, hung or sent something that is no answer."""
+
+
+class RequestFailed(DeviceError):
+    """The agent is well, but could not do what was asked."""
+
+
+class Connection:
+    """A running agent; use as a context manager, which ends the process.
+
+    Raises:
+        AgentDied: from every method, when the process ends, hangs beyond its time or breaks the protocol.
+        RequestFailed: when the agent answers with an error.
+    """
+
+    def __init__(self, link: Link) -> None:
+        """Store the link; `__enter__` starts the agent."""
+        self._link = link
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+
+    def __enter__(self) -> Connection:
+        """Start the agent, send it its own program, wait for its greeting."""
+        token = f"HWPROFILE-{secrets.token_hex(16)}"
+        program = archive()
+        self._errors = tempfile.TemporaryFile()
+        self._process = self._link.start(["-c", BOOTSTRAP, str(len(program)), token], self._errors)
+        try:
+            self._deadline = time.monotonic() + START_TIMEOUT_S
+            self._write(program)
+            self._await_greeting(token.encode("ascii"))
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the agent."""
+        self.close()
+
+    def close(self) -> None:
+        """End the agent's process and give its streams back; harmless when already closed."""
+        if self._process is not None:
+            self._process.kill()
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None:
+                    with contextlib.suppress(OSError):
+                        stream.close()
+            self._process.wait()
+            self._process = None
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+
+    def request(self, verb: str, payload: bytes = b"", timeout_s: float = 60.0, **fields: object) -> frames.Header:
+        """Ask one thing and wait for its answer."""
+        self._deadline = time.monotonic() + timeout_s
+        self._write(frames.encode({"verb": verb, **fields}, payload))
+        self._write(payload)
+        try:
+            header, _ = frames.read(self._read_exactly)
+        except (frames.FrameError, EOFError) as error:
+            raise AgentDied(f"{error}{self._last_words()}") from error
+        if "error" in header:
+            raise RequestFailed(str(header["error"]))
+        return header
+
+    def _await_greeting(self, token: bytes) -> None:
+        """Discard what a login shell may print before the agent speaks."""
+        seen = b""
+        while not seen.endswith(token):
+            byte = self._read_exactly(1)
+            if not byte:
+                raise AgentDied(f"the agent did not start{self._last_words()}")
+            seen += byte
+            if len(seen) > LARGEST_BANNER_BYTES:
+                raise AgentDied(f"more than {LARGEST_BANNER_BYTES} bytes came before the agent's greeting")
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        stream = self._stream("stdin")
+        os.set_blocking(stream, False)
+        try:
+            while view:
+                if not select.select([], [stream], [], self._left_s())[1]:
+                    raise AgentDied("the agent does not read what it is sent")
+                view = view[os.write(stream, view[: 1 << 20]) :]
+        except BrokenPipeError as error:
+            raise AgentDied(f"the agent ended{self._last_words()}") from error
+
+    def _read_exactly(self, size: int) -> bytes:
+        stream, parts, missing = self._stream("stdout"), [], size
+        while missing:
+            if not select.select([stream], [], [], self._left_s())[0]:
+                raise AgentDied(f"the agent gave no answer in time{self._last_words()}")
+            part = os.read(stream, min(missing, 1 << 20))
+            if not part:
+                break
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+    def _left_s(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+    def _stream(self, name: str) -> int:
+        stream = getattr(self._process, name, None)
+        if stream is None:
+            raise AgentDied("the agent is not running")
+        return int(stream.fileno())
+
+    def _last_words(self) -> str:
+        """What the agent printed to stderr at last, for the message of an error."""
+        if self._errors is None:
+            return ""
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - 2000))
+        words = self._errors.read().decode("utf-8", "replace").strip()
+        return f"; its last words: {words}" if words else ""

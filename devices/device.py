@@ -1,0 +1,93 @@
+"""A device is a link (how to reach it) times a runtime times settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any
+
+from devices.connection import Connection
+from devices.link import Link
+from devices.measurement import Visit
+from devices.runtimes import Runtime
+from devices.settings import Settings
+
+GRAPH_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A target, what runs graphs there, and the settings of a measurement."""
+
+    name: str
+    link: Link
+    runtime: Runtime
+    settings: Settings
+
+    def process(self) -> DeviceProcess:
+        """A fresh process on the target, to be used as a context manager."""
+        return DeviceProcess(self)
+
+
+class DeviceProcess:
+    """One process on the target: the independent unit of every interval.
+
+    Raises:
+        AgentDied: the process ended, hung or broke the protocol.
+        RequestFailed: it is well, but a request could not be done.
+    """
+
+    def __init__(self, device: Device) -> None:
+        """Store the device; `__enter__` starts the process."""
+        self._device = device
+        self._connection = Connection(device.link)
+
+    def __enter__(self) -> DeviceProcess:
+        """Start the process and read its identity."""
+        self._connection.__enter__()
+        try:
+            settings = self._device.settings
+            answer = self._connection.request(
+                "describe", runtime=self._device.runtime.name, threads=settings.threads
+            )
+            self.identity: Mapping[str, Any] = {**answer["identity"], **asdict(settings)}
+            self.software: Mapping[str, Any] = answer["software"]
+        except BaseException:
+            self._connection.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the process."""
+        self._connection.close()
+
+    def conditions(self) -> Mapping[str, Any]:
+        """State of the target now: load, clocks, temperature; None for what it does not tell."""
+        answer: Mapping[str, Any] = self._connection.request("conditions")["conditions"]
+        return answer
+
+    def load(self, name: str, onnx: bytes) -> None:
+        """Load a graph under a name."""
+        self._connection.request(
+            "load",
+            self._device.runtime.prepare(onnx),
+            GRAPH_TIMEOUT_S,
+            id=name,
+            runtime=self._device.runtime.name,
+            settings=asdict(self._device.settings),
+        )
+
+    def time(self, name: str, samples: int) -> Visit:
+        """Warm a loaded graph up and take so many samples."""
+        plan = {"samples": samples, "thread_clock": self._device.settings.threads == 1}
+        return Visit.from_json(self._connection.request("time", b"", GRAPH_TIMEOUT_S, id=name, plan=plan))
+
+    def unload(self, name: str) -> None:
+        """Drop a loaded graph."""
+        self._connection.request("unload", id=name)

@@ -1,0 +1,66 @@
+"""What a device gives back: raw samples of one visit, and the circumstances of a round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Something to time: a name, and its ONNX bytes made when they are needed."""
+
+    name: str
+    onnx: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Raw samples of one graph in one process.
+
+    Attributes:
+        runs_per_sample: inferences timed together as one sample.
+        wall_ns: wall time of each sample, all of its inferences together.
+        cpu_ns: CPU time of the timing thread for each sample; None where it says nothing.
+        warmup_runs: inferences before the first sample.
+        settled: whether the warm-up ended because two windows agreed.
+    """
+
+    runs_per_sample: int
+    wall_ns: tuple[int, ...]
+    cpu_ns: tuple[int, ...] | None
+    warmup_runs: int
+    settled: bool
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for no samples, or samples that took no time."""
+        if self.runs_per_sample < 1 or not self.wall_ns or min(self.wall_ns) <= 0:
+            raise ValueError("a visit needs samples that took time")
+        if self.cpu_ns is not None and len(self.cpu_ns) != len(self.wall_ns):
+            raise ValueError("wall_ns and cpu_ns differ in length")
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Visit:
+        """Read the fields that `to_json` writes; ValueError when one is missing or of another type."""
+        try:
+            cpu = fields.get("cpu_ns")
+            return cls(
+                int(fields["runs_per_sample"]),
+                tuple(int(value) for value in fields["wall_ns"]),
+                None if cpu is None else tuple(int(value) for value in cpu),
+                int(fields["warmup_runs"]),
+                bool(fields["settled"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the samples of a visit: {error!r}") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {
+            "runs_per_sample": self.runs_per_sample,
+            "wall_ns": list(self.wall_ns),
+            "cpu_ns": None if self.cpu_ns is None else list(self.cpu_ns),
+            "warmup_runs": self.warmup_runs,
+            "settled": self.settled,
+        }

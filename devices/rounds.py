@@ -1,0 +1,131 @@
+"""Rounds: every graph once, in random order, in a fresh process, between thermometers.
+
+A reference graph is timed every few graphs. Where it drifts inside a round, or stands apart from the other
+rounds, the machine was disturbed: the round is marked, kept and repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from devices.connection import AgentDied, RequestFailed
+from devices.device import Device, DeviceProcess
+from devices.measurement import Graph, Visit
+from devices.statistics import visit_ms
+
+REFERENCE_EVERY = 12
+LARGEST_DRIFT = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Samples of one visit; what differs between processes is larger than what more samples would narrow."""
+
+    samples: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One graph's visit in a round, or why there is none."""
+
+    graph: str
+    process: int
+    visit: Visit | None
+    error: str | None = None
+    is_reference: bool = False
+
+
+def run_round(
+    device: Device,
+    graphs: Sequence[Graph],
+    reference: Graph,
+    rng: np.random.Generator,
+    first_process: int,
+    sampling: Sampling = Sampling(),
+) -> Iterator[Reading]:
+    """Time every graph once, in random order; a graph that kills the process costs a new process.
+
+    Args:
+        device: where.
+        graphs: what; each is loaded, warmed up, timed and dropped.
+        reference: thermometer, timed at the start, every few graphs and at the end.
+        rng: gives the order.
+        first_process: number of the first process; the next one gets the next number.
+        sampling: samples a visit.
+
+    Raises:
+        AgentDied: no process can be started, or it dies on the reference.
+    """
+    waiting = [graphs[index] for index in rng.permutation(len(graphs))]
+    process = first_process
+    while waiting:
+        with device.process() as running:
+            yield from _visits(running, waiting, reference, process, sampling)
+        process += 1
+
+
+def _visits(
+    running: DeviceProcess, waiting: list[Graph], reference: Graph, process: int, sampling: Sampling
+) -> Iterator[Reading]:
+    """Work `waiting` off until it is empty or the process has died on a graph."""
+    running.load(reference.name, reference.onnx())
+    position = 0
+    while waiting:
+        if position % REFERENCE_EVERY == 0:
+            yield _reference(running, reference, process, sampling)
+        reading = _visit(running, waiting.pop(0), process, sampling)
+        yield reading
+        if reading.error and reading.error.startswith(_DIED):
+            return
+        position += 1
+    yield _reference(running, reference, process, sampling)
+
+
+_DIED = "the runtime's process died: "
+
+
+def _visit(running: DeviceProcess, graph: Graph, process: int, sampling: Sampling) -> Reading:
+    name = f"visited {graph.name}"  # apart from the loaded reference, which may be visited as well
+    try:
+        running.load(name, graph.onnx())
+        visit = running.time(name, sampling.samples)
+        running.unload(name)
+    except RequestFailed as error:
+        return Reading(graph.name, process, None, str(error))
+    except AgentDied as error:
+        return Reading(graph.name, process, None, f"{_DIED}{error}")
+    return Reading(graph.name, process, visit)
+
+
+def _reference(running: DeviceProcess, reference: Graph, process: int, sampling: Sampling) -> Reading:
+    visit = running.time(reference.name, sampling.samples)
+    return Reading(reference.name, process, visit, is_reference=True)
+
+
+def disturbance(
+    reference: Sequence[Visit], earlier: Sequence[Sequence[Visit]], largest_drift: float = LARGEST_DRIFT
+) -> str | None:
+    """Why a round is not to be trusted, read off its reference; None when it is.
+
+    Args:
+        reference: the reference's visits in this round, in time order.
+        earlier: the same of the rounds before.
+        largest_drift: relative drift inside the round, and distance from the other rounds, that is tolerated.
+    """
+    times = np.array([visit_ms(visit) for visit in reference])
+    if times.size == 0:
+        return None
+    middle = float(np.median(times))
+    drift = float(np.median(np.abs(times / middle - 1)))
+    if drift > largest_drift:
+        return f"the reference varied by {drift:.1%} within the round"
+    usual = [float(np.median([visit_ms(visit) for visit in visits])) for visits in earlier if visits]
+    if len(usual) >= 2:
+        shift = middle / float(np.median(usual)) - 1
+        if abs(shift) > 2 * largest_drift:
+            return f"the reference stood {shift:+.1%} from the other rounds"
+    return None
+

@@ -1,0 +1,65 @@
+"""Which graphs are measured next: a pure function of what has been measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from devices.measurement import Visit
+from devices.statistics import summarise
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """When a graph is known well enough.
+
+    Attributes:
+        precision: wanted half width of the 95 % interval of the median, relative.
+        rounds: undisturbed rounds that every graph gets at least.
+        most_rounds: visits after which a graph is left as it is, precise or not.
+        most_failures: failed visits after which a graph is given up.
+    """
+
+    precision: float = 0.02
+    rounds: int = 5
+    most_rounds: int = 9
+    most_failures: int = 2
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for goals that cannot be reached or say nothing."""
+        if not 0 < self.precision < 1:
+            raise ValueError(f"precision is a share between 0 and 1 (0.02 is 2 %), got {self.precision}")
+        if self.rounds < 2:
+            raise ValueError(f"an interval needs at least 2 rounds (processes), got {self.rounds}")
+        if self.most_rounds < self.rounds:
+            raise ValueError(f"most_rounds {self.most_rounds} is below rounds {self.rounds}")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is known of one graph: its visits in undisturbed rounds, in disturbed ones, and failures."""
+
+    clean: tuple[Visit, ...] = ()
+    disturbed: tuple[Visit, ...] = ()
+    failures: int = 0
+
+    @property
+    def usable(self) -> tuple[Visit, ...]:
+        """The visits that statistics speak of: undisturbed ones, or all while those are fewer than two."""
+        return self.clean if len(self.clean) >= 2 else self.clean + self.disturbed
+
+
+def is_finished(progress: Progress, goal: Goal) -> bool:
+    """Whether a graph needs no further visit."""
+    if progress.failures >= goal.most_failures:
+        return True
+    if len(progress.clean) + len(progress.disturbed) >= goal.most_rounds:
+        return True
+    if len(progress.clean) < goal.rounds:
+        return False
+    return summarise(progress.clean, goal.precision).status == "ok"
+
+
+def pending(graphs: Sequence[str], progress: Mapping[str, Progress], goal: Goal) -> tuple[str, ...]:
+    """Names of the graphs that the next round shall visit, in the given order."""
+    return tuple(name for name in graphs if not is_finished(progress.get(name, Progress()), goal))

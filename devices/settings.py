@@ -1,0 +1,44 @@
+"""What a user may choose about a measurement, and what therefore decides whether two of them compare."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+PRECISIONS = ("fp32",)
+CACHES = ("warm",)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a runtime; all of them are part of a profile's identity.
+
+    Attributes:
+        threads: threads of one inference.
+        batch: inputs of one inference.
+        precision: arithmetic; the graphs are fp32.
+        provider: execution provider of the runtime.
+        cache: state of the caches; `warm`: the same graph ran just before.
+    """
+
+    threads: int = 1
+    batch: int = 1
+    precision: str = "fp32"
+    provider: str = "CPUExecutionProvider"
+    cache: str = "warm"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for anything that cannot be measured."""
+        if self.threads < 1 or self.batch < 1:
+            raise ValueError(f"threads and batch are at least 1, got {self.threads} and {self.batch}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
+        if self.cache not in CACHES:
+            raise ValueError(f"cache {self.cache!r}; known: {', '.join(CACHES)}")
+
+    @property
+    def digest(self) -> str:
+        """Eight letters that stand for these settings in a file's name."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,0 +1,119 @@
+"""From raw samples to medians, intervals and verdicts.
+
+The independent unit is the process: samples of one process share its memory layout, so more of them do not
+narrow what a fresh process will show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from devices.measurement import Visit
+
+Status: TypeAlias = Literal["ok", "noisy", "contended", "failed"]
+STATUSES: tuple[Status, ...] = ("ok", "noisy", "contended", "failed")
+
+CONFIDENCE = 0.95
+PREEMPTED_RATIO = 1.05
+"""Wall over thread CPU time beyond which another program had the processor during a sample."""
+UNKNOWN_HALF_WIDTH = 1.0
+"""Relative half width stated for a single process, whose spread cannot be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Latency of one graph over processes.
+
+    Attributes:
+        median_ms: geometric mean over processes of each process's median.
+        low_ms: lower end of the 95 % interval of the median that a fresh process shows.
+        high_ms: upper end.
+        processes: how many.
+        spread: standard deviation between processes, relative.
+        status: `ok` when the interval is as narrow as wanted.
+    """
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    processes: int
+    spread: float
+    status: Status
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval, relative to the median."""
+        return (self.high_ms - self.low_ms) / (2 * self.median_ms)
+
+
+def unpreempted(visit: Visit) -> NDArray[np.bool_]:
+    """Which samples had the processor for themselves; all of them where the thread clock is absent."""
+    if visit.cpu_ns is None:
+        return np.ones(len(visit.wall_ns), np.bool_)
+    wall, cpu = np.asarray(visit.wall_ns), np.asarray(visit.cpu_ns)
+    return np.asarray(wall <= PREEMPTED_RATIO * np.maximum(cpu, 1), np.bool_)
+
+
+def is_contended(visit: Visit) -> bool:
+    """Whether fewer than half of the samples were unpreempted."""
+    return bool(unpreempted(visit).mean() < 0.5)
+
+
+def visit_ms(visit: Visit) -> float:
+    """Median latency of one inference over the samples that were not preempted (all, if every one was)."""
+    times = np.asarray(visit.wall_ns, np.float64) / visit.runs_per_sample / 1e6
+    clean = times[unpreempted(visit)]
+    return float(np.median(clean if clean.size else times))
+
+
+def interval(process_ms: Sequence[float]) -> tuple[float, float, float]:
+    """Centre and 95 % interval of the median over processes: Student's t on logarithms.
+
+    Chosen over the percentile bootstrap, which covers 90-94 % at these counts
+    (`benchmarks/interval_coverage.py`).
+
+    Args:
+        process_ms: one median a process, milliseconds.
+    """
+    logs = np.log(np.asarray(process_ms, np.float64))
+    centre = float(logs.mean())
+    half = np.log1p(UNKNOWN_HALF_WIDTH)
+    if logs.size > 1:
+        quantile = stdtrit(logs.size - 1, 0.5 + CONFIDENCE / 2)
+        half = quantile * logs.std(ddof=1) / np.sqrt(logs.size)
+    return float(np.exp(centre)), float(np.exp(centre - half)), float(np.exp(centre + half))
+
+
+def summarise(visits: Sequence[Visit], precision: float) -> Summary:
+    """Latency over the processes of these visits, and whether it is known to the wanted precision.
+
+    Args:
+        visits: one a process, at least one.
+        precision: wanted relative half width of the interval.
+    """
+    process_ms = [visit_ms(visit) for visit in visits]
+    median, low, high = interval(process_ms)
+    status: Status = "ok" if (high - low) / (2 * median) <= precision else "noisy"
+    if np.mean([is_contended(visit) for visit in visits]) > 0.5:
+        status = "contended"
+    spread = float(np.log(process_ms).std(ddof=1)) if len(process_ms) > 1 else float("nan")
+    return Summary(median, low, high, len(visits), spread, status)
+
+
+def level_change(before_ms: Sequence[Sequence[float]], now_ms: Sequence[Sequence[float]]) -> float:
+    """How much slower the same graphs are now than before: 0.05 is 5 % slower.
+
+    Args:
+        before_ms: per graph, one median a process, at least one.
+        now_ms: the same graphs in the same order, measured again.
+    """
+    shifts = [
+        np.log(now).mean() - np.log(before).mean() for before, now in zip(before_ms, now_ms, strict=True)
+    ]
+    return float(np.expm1(np.mean(shifts)))

@@ -1,0 +1,5 @@
+"""`python -m hwprofile`."""
+
+from hwprofile.cli import main
+
+main()

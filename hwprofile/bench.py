@@ -1,0 +1,210 @@
+"""The walk of `hwprofile bench`: device and graphs in, profile file out; resumable at any moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from devices.connection import DeviceError
+from devices.device import Device
+from devices.measurement import Graph
+from devices.rounds import disturbance, run_round
+from devices.schedule import Goal, pending
+from hwprofile.errors import DeviceUnreachable
+from hwprofile.profile import Header, Kind, Profile, ProfileError, ProfileWriter, RoundEnd, identity_differences
+
+
+class Progress(Protocol):
+    """Where a walk tells how far it is."""
+
+    def advance(self, done: int, total: int, text: str) -> None:
+        """`done` of about `total` steps; `text` says what is going on."""
+        ...
+
+
+class Subject(Protocol):
+    """What is benched: named graphs, some of which may depend on the first round's result."""
+
+    @property
+    def name(self) -> str:
+        """Short name for the file of the profile."""
+        ...
+
+    @property
+    def space(self) -> str | None:
+        """Name or file of the search space; None where there is none."""
+        ...
+
+    def first(self) -> Mapping[str, Kind]:
+        """Names of the graphs of the first round."""
+        ...
+
+    def choose(self, block_ms: Mapping[str, float]) -> Mapping[str, str]:
+        """Networks to measure from the second round on, with their roles, from the blocks' raw latencies."""
+        ...
+
+    def graph(self, name: str, kind: Kind) -> Graph:
+        """The graph of this name."""
+        ...
+
+    def reference(self) -> Graph:
+        """The thermometer."""
+        ...
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """What a bench did.
+
+    Attributes:
+        profile: the finished profile.
+        wall_s: time spent by this call.
+        resumed: whether the file had been begun before.
+        was_finished: whether nothing was left to do.
+    """
+
+    profile: Profile
+    wall_s: float
+    resumed: bool
+    was_finished: bool
+
+
+@dataclass
+class _Bench:
+    device: Device
+    subject: Subject
+    writer: ProfileWriter
+    progress: Progress
+    rng: np.random.Generator
+    graphs: dict[str, Graph] = field(default_factory=dict)
+
+    @property
+    def profile(self) -> Profile:
+        return self.writer.profile
+
+    def kinds(self) -> dict[str, Kind]:
+        kinds = dict(self.subject.first())
+        for name in self.profile.chosen or {}:
+            kinds.setdefault(name, "network")
+        return kinds
+
+    def run(self) -> None:
+        while True:
+            if self.profile.chosen is None and self.profile.ends:
+                self._choose()
+            kinds, goal = self.kinds(), self.profile.header.goal
+            names = list(kinds)
+            waiting = pending(names, {name: self.profile.progress(name) for name in names}, goal)
+            if not waiting:
+                self.writer.append({"row": "end", "rounds": self.profile.current_round})
+                return
+            self._round(waiting, kinds)
+
+    def _choose(self) -> None:
+        measured = {
+            name: self.profile.summary(name).median_ms
+            for name in self.profile.of_kind("block")
+            if self.profile.usable_visits(name)
+        }
+        self.writer.append({"row": "chosen", "networks": dict(self.subject.choose(measured))})
+
+    def _round(self, waiting: Sequence[str], kinds: Mapping[str, Kind]) -> None:
+        """Measure what this round still lacks, and close it."""
+        number, started = self.profile.current_round, time.monotonic()
+        with self.device.process() as probe:
+            before = probe.conditions()
+        done = {name for name in waiting if number in self.profile.visits.get(name, {})}
+        graphs = [self._graph(name, kinds[name]) for name in waiting if name not in done]
+        readings = run_round(
+            self.device, graphs, self.subject.reference(), self.rng, self.profile.last_process + 1
+        )
+        for reading in readings:
+            self.writer.reading(reading, kinds.get(reading.graph, "block"), number)
+            self._tell(number, len(waiting))
+        with self.device.process() as probe:
+            after = probe.conditions()
+        self._close(number, {"before": dict(before), "after": dict(after)}, time.monotonic() - started)
+
+    def _close(self, number: int, conditions: Mapping[str, object], seconds: float) -> None:
+        references = self.profile.references
+        earlier = [visits for key, visits in references.items() if key != number and self._was_quiet(key)]
+        end = RoundEnd(number, disturbance(references.get(number, []), earlier), conditions, seconds)
+        row = {"round": number, "disturbed": end.disturbed, "conditions": dict(conditions), "seconds": seconds}
+        self.writer.append({"row": "round", **row})
+
+    def _was_quiet(self, number: int) -> bool:
+        end = self.profile.ends.get(number)
+        return end is not None and end.disturbed is None
+
+    def _graph(self, name: str, kind: Kind) -> Graph:
+        if name not in self.graphs:
+            self.graphs[name] = self.subject.graph(name, kind)
+        return self.graphs[name]
+
+    def _tell(self, number: int, in_round: int) -> None:
+        goal = self.profile.header.goal
+        measured = sum(number in rounds for rounds in self.profile.visits.values())
+        rounds = max(goal.rounds + 1, number + 1)
+        self.progress.advance(
+            number * in_round + measured, rounds * in_round, f"round {number + 1}, {measured} of {in_round} graphs"
+        )
+
+
+def bench(
+    device: Device, subject: Subject, path: Path, goal: Goal, progress: Progress, seed: int = 0
+) -> BenchReport:
+    """Measure a subject on a device into a profile file, or go on with the one that is there.
+
+    Raises:
+        ProfileError: the file is unusable, or was measured on another device or with other settings.
+        DeviceUnreachable: the device's agent cannot be started.
+    """
+    started = time.monotonic()
+    header = device_header(device, subject.name, subject.space, goal)
+    resumed = path.exists() and path.stat().st_size > 0
+    profile = Profile.load(path) if resumed else Profile(path, header)
+    if resumed:
+        check_fits(profile, header)
+    if not profile.finished:
+        try:
+            with ProfileWriter(profile) as writer:
+                rng = np.random.default_rng([seed, profile.current_round])
+                _Bench(device, subject, writer, progress, rng).run()
+        except DeviceError as error:
+            raise DeviceUnreachable(f"device {device.name}: {error}") from error
+        except OSError as error:
+            raise ProfileError(f"cannot write {path}: {error.strerror}; what was written is kept") from error
+        return BenchReport(profile, time.monotonic() - started, resumed, was_finished=False)
+    return BenchReport(profile, time.monotonic() - started, resumed, was_finished=True)
+
+
+def check_fits(profile: Profile, header: Header) -> None:
+    """Raise ProfileError where a profile was measured on another device, subject or with other settings."""
+    if profile.header.subject != header.subject:
+        raise ProfileError(
+            f"{profile.path} holds {profile.header.subject}, not {header.subject}: give another --out"
+        )
+    differences = identity_differences(profile.header.identity, header.identity)
+    if differences:
+        raise ProfileError(
+            f"{profile.path} was measured elsewhere or otherwise ({'; '.join(differences)}): "
+            "use --fresh, or another --out, to measure here"
+        )
+
+
+def device_header(device: Device, subject: str, space: str | None = None, goal: Goal = Goal()) -> Header:
+    """The header that a profile of this subject measured on this device now would have.
+
+    Raises:
+        DeviceUnreachable: the device's agent cannot be started.
+    """
+    try:
+        with device.process() as process:
+            return Header(device.name, subject, space, process.identity, process.software, goal)
+    except DeviceError as error:
+        raise DeviceUnreachable(f"device {device.name}: {error}") from error

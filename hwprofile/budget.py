@@ -1,0 +1,87 @@
+"""Budgets as people type them: `15ms`, `300MMACs`, `5MB`, `60%`; and what they bind."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from hwprofile.errors import BadInput
+
+Quantity: TypeAlias = Literal["latency_ms", "latency_share", "macs", "params", "stored_bytes"]
+
+_UNITS: dict[str, tuple[Quantity, float]] = {
+    "us": ("latency_ms", 1e-3),
+    "µs": ("latency_ms", 1e-3),
+    "ms": ("latency_ms", 1.0),
+    "s": ("latency_ms", 1e3),
+    "%": ("latency_share", 0.01),
+    "kmacs": ("macs", 1e3),
+    "mmacs": ("macs", 1e6),
+    "gmacs": ("macs", 1e9),
+    "mflops": ("macs", 1e6),
+    "gflops": ("macs", 1e9),
+    "kparams": ("params", 1e3),
+    "mparams": ("params", 1e6),
+    "kb": ("stored_bytes", 1e3),
+    "mb": ("stored_bytes", 1e6),
+}
+_ENERGY = ("j", "mj", "uj", "µj")
+_PATTERN = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|nan|[+-]?inf)\s*([A-Za-zµ%]*)\s*", re.IGNORECASE)
+EXAMPLES = "15ms, 800us, 300MMACs, 5MB, 60%"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """An upper limit.
+
+    Attributes:
+        text: as typed.
+        quantity: what is limited; `latency_share` is a share of the most accurate network's latency.
+        at_most: the limit, in the unit that stands in the quantity's name.
+    """
+
+    text: str
+    quantity: Quantity
+    at_most: float
+
+    @property
+    def notice(self) -> str | None:
+        """What a person should know about how the budget was read."""
+        if self.text.lower().rstrip().endswith("flops"):
+            return f"{self.text} is read as multiply-accumulates, which the field also calls FLOPs"
+        return None
+
+
+def parse_budget(text: str) -> Budget:
+    """Read a budget.
+
+    Raises:
+        BadInput: no number, no unit, an unknown unit, or a number that is no limit.
+    """
+    match = _PATTERN.fullmatch(text)
+    if match is None:
+        raise BadInput(f"budget {text!r} is not a number with a unit; write for example {EXAMPLES}")
+    number, unit = float(match[1]), match[2].lower()
+    if not unit:
+        raise BadInput(f"budget {text!r} needs a unit: {match[1]}ms? Write for example {EXAMPLES}")
+    if unit in _ENERGY:
+        raise BadInput(f"budget {text!r}: no energy source on this device; use a latency, for example 15ms")
+    if unit not in _UNITS:
+        raise BadInput(f"budget {text!r} has an unknown unit; write for example {EXAMPLES}")
+    if not math.isfinite(number) or number <= 0:
+        raise BadInput(f"budget {text!r} is not a positive number; write for example {EXAMPLES}")
+    quantity, scale = _UNITS[unit]
+    return Budget(text.strip(), quantity, number * scale)
+
+
+def in_words(quantity: str, value: float) -> str:
+    """A value with a unit that a person would choose."""
+    if quantity == "latency_ms":
+        return f"{value:.3g} ms" if value >= 1 else f"{value * 1e3:.3g} us"
+    if quantity == "macs":
+        return f"{value / 1e6:.4g} MMACs"
+    if quantity == "params":
+        return f"{value / 1e6:.4g} Mparams"
+    return f"{value / 1e6:.4g} MB"

@@ -1,0 +1,117 @@
+"""Names that people type, resolved: spaces, scores, and the profile that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from devices.device import Device
+from hwprofile import places
+from hwprofile.bench import check_fits, device_header
+from hwprofile.errors import UserError
+from hwprofile.profile import Profile, ProfileError
+from ponas_core.accuracies import accuracies_from_csv, has_published_accuracies, published_accuracies
+from ponas_core.score_table import Scores, ScoreTable, ScoreTableError, fitted_table, macs_proxy
+from ponas_core.space import SearchSpace
+from ponas_core.space_file import SpaceError, load_space, shipped_space, shipped_spaces
+
+DEFAULT_SPACE = "nasbench-macro"
+
+
+def space_named(name: str) -> SearchSpace:
+    """A shipped space by name, or a user's by the path of its TOML file.
+
+    Raises:
+        UserError: no such space; the message lists the shipped ones.
+    """
+    if name in shipped_spaces():
+        return shipped_space(name)
+    if not name.endswith(".toml"):
+        known = ", ".join(shipped_spaces())
+        raise UserError(f"no space {name!r}; shipped: {known}; or give the path of your own .toml file")
+    try:
+        return load_space(Path(name))
+    except SpaceError as error:
+        raise UserError(str(error)) from error
+
+
+def scores_named(space: SearchSpace, name: str | None) -> Scores:
+    """What to maximise.
+
+    Args:
+        space: the space.
+        name: None for the accuracies that come with the space; `macs`; a `.json` score table; or a `.csv` with
+            the columns arch,accuracy, to which a table is fitted.
+
+    Raises:
+        UserError: the space comes without accuracies and none were given, or the file is unusable.
+    """
+    try:
+        if name == "macs":
+            return Scores(macs_proxy(space))
+        if name is None or name == "accuracy":
+            return _published(space)
+        scores = _from_file(space, Path(name))
+        scores.table.check(space)
+        return scores
+    except (ScoreTableError, ValueError) as error:
+        raise UserError(str(error)) from error
+
+
+def default_table(space: SearchSpace) -> ScoreTable:
+    """The space's own accuracies where it has some, else the proxy: what a bench picks its networks with."""
+    return _published(space).table if has_published_accuracies(space.name) else macs_proxy(space)
+
+
+def _published(space: SearchSpace) -> Scores:
+    known = published_accuracies(space)
+    if known is None:
+        raise UserError(
+            f"space {space.name} comes without accuracies: give --scores FILE.csv (columns arch,accuracy, from "
+            "networks that you trained), --scores TABLE.json, or --scores macs to let multiply-accumulates stand in"
+        )
+    return Scores(fitted_table(space, known), known)
+
+
+def _from_file(space: SearchSpace, path: Path) -> Scores:
+    if path.suffix == ".json":
+        return Scores(ScoreTable.load(path))
+    if path.suffix != ".csv":
+        raise UserError(f"--scores {path}: give `macs`, a .json score table or a .csv with arch,accuracy")
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    try:
+        known = accuracies_from_csv(space, text, "accuracy", str(path))
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+    return Scores(fitted_table(space, known), known)
+
+
+def finished_profile(device: Device, subject: str, needed: Collection[str]) -> Profile | None:
+    """The newest finished profile of this device, subject and settings that holds all needed graphs."""
+    return _profile(device, subject, needed, finished=True)
+
+
+def unfinished_path(device: Device, subject: str, needed: Collection[str]) -> Path | None:
+    """Where an interrupted bench of this device, subject and settings goes on."""
+    found = _profile(device, subject, needed, finished=False)
+    return found.path if found else None
+
+
+def _profile(device: Device, subject: str, needed: Collection[str], *, finished: bool) -> Profile | None:
+    candidates = places.profile_candidates(device.name, subject, device.settings)
+    if not candidates:
+        return None
+    header = device_header(device, subject)
+    for path in candidates:
+        try:
+            profile = Profile.load(path)
+            check_fits(profile, header)
+        except ProfileError:
+            continue  # damaged, or of another machine: kept, and left alone
+        complete = set(needed) <= set(profile.names)
+        if profile.finished == finished and (complete or not finished):
+            return profile
+    return None

@@ -1,0 +1,73 @@
+"""What people see in a terminal: progress bars and notices on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+
+class SilentProgress:
+    """For machines and quiet users."""
+
+    def advance(self, done: int, total: int, text: str) -> None:
+        """Say nothing."""
+
+
+class BarProgress:
+    """A bar with rate and remaining time on stderr."""
+
+    def __init__(self, bar: RichProgress, task: TaskID) -> None:
+        """Store the bar."""
+        self._bar, self._task = bar, task
+
+    def advance(self, done: int, total: int, text: str) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=done, total=total, description=text)
+
+
+@contextmanager
+def progress(title: str, *, quiet: bool) -> Iterator[SilentProgress | BarProgress]:
+    """A progress bar on stderr while the block runs; silent where stderr is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield SilentProgress()
+        return
+    from rich.console import Console  # noqa: PLC0415 - 0.1 s that a silent run need not pay
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield BarProgress(bar, bar.add_task("", total=None))
+
+
+def notice(text: str) -> None:
+    """One line for people on stderr."""
+    click.echo(text, err=True)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Aligned columns: the first `left` to the left, the others to the right."""
+    cells = [header, *rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        parts = [
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])

@@ -1,0 +1,61 @@
+"""What there is: spaces and devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devices.catalog import PRESETS
+from hwprofile.display import table
+from ponas_core.accuracies import has_published_accuracies
+from ponas_core.space_file import shipped_space, shipped_spaces
+
+
+def spaces() -> list[dict[str, Any]]:
+    """The shipped spaces."""
+    found = [shipped_space(name) for name in shipped_spaces()]
+    return [
+        {
+            "name": space.name,
+            "layers": len(space.layers),
+            "networks": space.size,
+            "distinct_blocks": len(space.keyed_blocks),
+            "accuracies": has_published_accuracies(space.name),
+            "description": space.description,
+        }
+        for space in found
+    ]
+
+
+def spaces_table() -> str:
+    """The shipped spaces for people."""
+    rows = [
+        [
+            space["name"],
+            str(space["layers"]),
+            f"{space['networks']:.3g}" if space["networks"] > 1e6 else str(space["networks"]),
+            str(space["distinct_blocks"]),
+            "published" if space["accuracies"] else "none",
+            space["description"],
+        ]
+        for space in spaces()
+    ]
+    header = ["space", "layers", "networks", "blocks", "accuracies", ""]
+    return table(header, rows) + "\n\nYour own: --space FILE.toml (docs/spaces.md)"
+
+
+def devices() -> list[dict[str, Any]]:
+    """The known devices."""
+    return [
+        {"name": name, "ready": preset.build is not None, "description": preset.description, "needs": preset.needs}
+        for name, preset in PRESETS.items()
+    ]
+
+
+def devices_table() -> str:
+    """The known devices for people."""
+    rows = [
+        [device["name"], "ready" if device["ready"] else "not configured", device["description"]]
+        for device in devices()
+    ]
+    needs = [f"{device['name']}: {device['needs']}" for device in devices() if device["needs"]]
+    return "\n".join([table(["device", "state", ""], rows, left=3), "", *needs])

@@ -1,0 +1,62 @@
+"""Where files live: the only module that decides on paths."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from devices.settings import Settings
+
+SUFFIX = ".profile.jsonl"
+
+
+def home() -> Path:
+    """`$HWPROFILE_HOME`, else the platform's folder for a user's data."""
+    chosen = os.environ.get("HWPROFILE_HOME")
+    if chosen:
+        return Path(chosen)
+    import platformdirs  # noqa: PLC0415 - not needed where the variable is set
+
+    return Path(platformdirs.user_data_dir("hwprofile", appauthor=False))
+
+
+def profile_path(device: str, subject: str, settings: Settings) -> Path:
+    """Place of the profile of a device and a space (or other subject) under these settings."""
+    return home() / "profiles" / f"{device}-{subject}-{settings.digest}{SUFFIX}"
+
+
+def fresh_profile_path(device: str, subject: str, settings: Settings) -> Path:
+    """A place beside `profile_path` that no file has yet; profiles that are there are kept."""
+    path = profile_path(device, subject, settings)
+    if not path.exists():
+        return path
+    stem = path.name.removesuffix(SUFFIX)
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    number = 0
+    while path.exists():
+        path = path.with_name(f"{stem}.{stamp}{f'-{number}' if number else ''}{SUFFIX}")
+        number += 1
+    return path
+
+
+def profile_candidates(device: str, subject: str, settings: Settings) -> list[Path]:
+    """All profiles of this device, subject and settings, the newest (by its last line) first."""
+    path = profile_path(device, subject, settings)
+    stem = path.name.removesuffix(SUFFIX)
+    found = [path, *path.parent.glob(f"{stem}.*{SUFFIX}")]
+    return sorted((file for file in found if file.exists()), key=_age_ns, reverse=True)
+
+
+def _age_ns(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
+def age_in_words(path: Path) -> str:
+    """How long ago a file was last written, for people."""
+    seconds = max(0.0, time.time() - path.stat().st_mtime)
+    for size, word in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {word}{'s' if count > 1 else ''}"
+    return "less than a minute"

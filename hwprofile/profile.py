@@ -1,0 +1,367 @@
+"""The profile file: a header, then one line per graph and round with its raw samples.
+
+Append-only and flushed per line, so a killed run loses at most the graph in flight. Statistics are computed
+when a profile is read. Rows (field `row`):
+
+    block, network, model   one graph's visit in a round: name, round, process, samples or error
+    reference               a visit of the thermometer
+    chosen                  networks picked from the raw table of the first round
+    round                   end of a round: conditions, and why it was disturbed, if it was
+    end                     the profile is finished
+
+History of `schema_version`: 1 first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal, TypeAlias
+
+from devices.measurement import Visit
+from devices.rounds import Reading
+from devices.schedule import Goal, Progress
+from devices.statistics import Summary, summarise
+from hwprofile.errors import UserError
+
+SCHEMA_VERSION = 1
+LARGEST_LINE_BYTES = 4_000_000
+LARGEST_FILE_BYTES = 1_000_000_000
+
+Kind: TypeAlias = Literal["block", "network", "model"]
+KINDS: tuple[Kind, ...] = ("block", "network", "model")
+UNITS = {
+    "wall_ns": "nanoseconds of one sample, all of its inferences together",
+    "cpu_ns": "nanoseconds of the timing thread during the same sample",
+    "runs_per_sample": "inferences in one sample; latency is wall_ns / runs_per_sample",
+}
+
+
+class ProfileError(UserError):
+    """A profile cannot be used; the message says which line and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """First line of a profile.
+
+    Attributes:
+        device: name of the device as typed.
+        subject: name of the space, or of the set of models.
+        space: name or file of the space; None for a set of models.
+        identity: what decides whether two profiles may be compared: hardware, runtime, settings.
+        software: kernel and Python, for people.
+        goal: precision and rounds aimed at.
+        created: UTC, ISO 8601.
+    """
+
+    device: str
+    subject: str
+    space: str | None
+    identity: Mapping[str, Any]
+    software: Mapping[str, Any]
+    goal: Goal
+    created: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+
+    def to_json(self) -> dict[str, Any]:
+        """The header as JSON values."""
+        return {"schema_version": SCHEMA_VERSION, "file": "hwprofile-profile", **asdict(self), "units": UNITS}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Header:
+        """Read what `to_json` writes; ValueError when something is missing or of another type."""
+        names = ("device", "subject", "space", "identity", "software", "goal", "created")
+        missing = [name for name in names if name not in fields]
+        if missing:
+            raise ValueError(f"the header lacks {', '.join(missing)}")
+        if not isinstance(fields["identity"], dict) or not isinstance(fields["goal"], dict):
+            raise ValueError("identity and goal are objects")
+        try:
+            goal = Goal(**fields["goal"])
+        except TypeError as error:
+            raise ValueError(f"the goal is malformed: {error}") from error
+        return cls(**{**{name: fields[name] for name in names}, "goal": goal})
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEnd:
+    """How a round ended: conditions around it, and why it does not count, if it does not."""
+
+    round: int
+    disturbed: str | None
+    conditions: Mapping[str, Any]
+    seconds: float
+
+
+class Profile:
+    """A profile in memory: the header and all rows, judged when asked."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        """Start empty; `load` or `apply` fills it."""
+        self.path = path
+        self.header = header
+        self.kinds: dict[str, Kind] = {}
+        self.visits: dict[str, dict[int, Visit | None]] = {}
+        self.errors: dict[str, list[str]] = {}
+        self.references: dict[int, list[Visit]] = {}
+        self.reference_name: str | None = None
+        self.ends: dict[int, RoundEnd] = {}
+        self.chosen: dict[str, str] | None = None
+        self.finished = False
+        self.last_process = 0
+        self.timed_s = 0.0
+        self.notice: str | None = None
+
+    @classmethod
+    def load(cls, path: Path) -> Profile:
+        """Read a profile; a torn last line is dropped, and `notice` says so.
+
+        Raises:
+            ProfileError: missing, empty, too large, of another version, or garbled at a line.
+        """
+        lines = list(_lines(path))
+        if not lines:
+            raise ProfileError(f"{path} is empty; delete it, or measure anew with --fresh")
+        profile = cls(path, _header(path, lines[0]))
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                profile.apply(_object(line))
+            except (ValueError, KeyError, TypeError) as error:
+                if number == len(lines) and not line.endswith(b"\n"):
+                    profile.notice = f"{path}: the last line was torn by an interruption and is dropped"
+                    break
+                raise ProfileError(
+                    f"{path}, line {number}: {_reason(error)}; delete that line if it was edited by hand, "
+                    "else measure anew with --fresh"
+                ) from error
+        return profile
+
+    def apply(self, row: Mapping[str, Any]) -> None:
+        """Take in one row; ValueError or KeyError when it is malformed."""
+        handlers: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            "reference": self._apply_reference,
+            "chosen": self._apply_chosen,
+            "round": self._apply_round,
+            "end": self._apply_end,
+        }
+        kind = row["row"]
+        if kind in KINDS:
+            self._apply_visit(row)
+        elif kind in handlers:
+            handlers[kind](row)
+        else:
+            raise ValueError(f"unknown row {kind!r}")
+
+    def _apply_visit(self, row: Mapping[str, Any]) -> None:
+        name, number = str(row["name"]), int(row["round"])
+        of_graph = self.visits.setdefault(name, {})
+        if number in of_graph:
+            raise ValueError(f"{name} was measured twice in round {number}")
+        if row.get("error") is not None:
+            of_graph[number] = None
+            self.errors.setdefault(name, []).append(str(row["error"]))
+        else:
+            of_graph[number] = Visit.from_json(row)
+            self.timed_s += sum(row["wall_ns"]) / 1e9
+        self.kinds[name] = row["row"]
+        self.last_process = max(self.last_process, int(row["process"]))
+
+    def _apply_reference(self, row: Mapping[str, Any]) -> None:
+        self.reference_name = str(row["name"])
+        self.references.setdefault(int(row["round"]), []).append(Visit.from_json(row))
+        self.last_process = max(self.last_process, int(row["process"]))
+
+    def _apply_chosen(self, row: Mapping[str, Any]) -> None:
+        chosen = row["networks"]
+        if not isinstance(chosen, dict) or not all(isinstance(role, str) for role in chosen.values()):
+            raise ValueError("`networks` is an object of architectures and their roles")
+        self.chosen = dict(chosen)
+
+    def _apply_round(self, row: Mapping[str, Any]) -> None:
+        number = int(row["round"])
+        disturbed = None if row["disturbed"] is None else str(row["disturbed"])
+        self.ends[number] = RoundEnd(number, disturbed, dict(row["conditions"]), float(row["seconds"]))
+
+    def _apply_end(self, row: Mapping[str, Any]) -> None:
+        self.finished = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all measured graphs."""
+        return tuple(self.visits)
+
+    def of_kind(self, kind: Kind) -> tuple[str, ...]:
+        """Names of the measured graphs of one kind."""
+        return tuple(name for name, found in self.kinds.items() if found == kind)
+
+    @property
+    def current_round(self) -> int:
+        """The round in flight, or the next one; rounds count from 0."""
+        return max(self.ends, default=-1) + 1
+
+    def progress(self, name: str) -> Progress:
+        """What is known of a graph from rounds that have ended."""
+        clean, disturbed, failures = [], [], 0
+        for number, visit in self.visits.get(name, {}).items():
+            if number not in self.ends:
+                continue
+            if visit is None:
+                failures += 1
+            elif self.ends[number].disturbed is None:
+                clean.append(visit)
+            else:
+                disturbed.append(visit)
+        return Progress(tuple(clean), tuple(disturbed), failures)
+
+    def usable_visits(self, name: str) -> tuple[Visit, ...]:
+        """The visits that statistics of this graph speak of, the round in flight left out."""
+        return self.progress(name).usable
+
+    def summary(self, name: str) -> Summary:
+        """Latency of a graph; ValueError when no visit of it succeeded."""
+        usable = self.usable_visits(name)
+        if not usable:
+            raise ValueError(f"{name} has no successful measurement")
+        return summarise(usable, self.header.goal.precision)
+
+    def status_counts(self) -> dict[str, int]:
+        """How many graphs ended ok, noisy, contended or failed."""
+        counts: dict[str, int] = {}
+        for name in self.names:
+            status = self.summary(name).status if self.usable_visits(name) else "failed"
+            counts[status] = counts.get(status, 0) + 1
+        return counts
+
+
+class ProfileWriter:
+    """Appends rows to a profile's file and to the profile in memory; one writer at a time.
+
+    Use as a context manager. Every row is flushed to the system before it counts.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        """Store the profile; `__enter__` opens its file."""
+        self.profile = profile
+
+    def __enter__(self) -> ProfileWriter:
+        """Open the file for appending, drop a torn last line, write the header of a new file.
+
+        Raises:
+            ProfileError: another process writes to this profile, or the place cannot be written.
+        """
+        path = self.profile.path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] = path.open("a+b")
+        except OSError as error:
+            raise ProfileError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise ProfileError(f"{path} is being written by another bench; wait for it to end") from error
+        _cut_torn_line(self._file)
+        if self._file.seek(0, os.SEEK_END) == 0:
+            self._write(self.profile.header.to_json())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file and give the lock back."""
+        self._file.close()
+
+    def reading(self, reading: Reading, kind: Kind, number: int) -> None:
+        """Append a visit."""
+        row: dict[str, Any] = {
+            "row": "reference" if reading.is_reference else kind,
+            "name": reading.graph,
+            "round": number,
+            "process": reading.process,
+        }
+        row |= {"error": reading.error} if reading.visit is None else reading.visit.to_json()
+        self.append(row)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Append one row, checked by the profile in memory first."""
+        self.profile.apply(row)
+        self._write(row)
+
+    def _write(self, row: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(row, separators=(",", ":")).encode("utf-8") + b"\n")
+        self._file.flush()
+
+
+def identity_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """What two identities differ in, as `key: one / other`; empty when they may be compared."""
+    keys = sorted(set(one) | set(other))
+    return [f"{key}: {one.get(key)} / {other.get(key)}" for key in keys if one.get(key) != other.get(key)]
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        if path.stat().st_size > LARGEST_FILE_BYTES:
+            raise ProfileError(f"{path} is larger than a profile can be ({LARGEST_FILE_BYTES} bytes)")
+        with path.open("rb") as file:
+            while line := file.readline(LARGEST_LINE_BYTES + 1):
+                if len(line) > LARGEST_LINE_BYTES:
+                    raise ProfileError(f"{path} has a line of over {LARGEST_LINE_BYTES} bytes: not a profile")
+                yield line
+    except OSError as error:
+        raise ProfileError(f"cannot read the profile {path}: {error.strerror}") from error
+
+
+def _header(path: Path, line: bytes) -> Header:
+    try:
+        fields = _object(line)
+        version = fields.get("schema_version")
+        if fields.get("file") != "hwprofile-profile" or type(version) is not int:
+            raise ValueError("not the header of a profile")
+    except ValueError as error:
+        raise ProfileError(f"{path}, line 1: {_reason(error)}; is this a file of `hwprofile bench`?") from error
+    if version > SCHEMA_VERSION:
+        raise ProfileError(
+            f"{path} was written by a newer hwprofile (schema {version}, this one reads {SCHEMA_VERSION}): "
+            "update hwprofile, or measure anew with --fresh"
+        )
+    if version < SCHEMA_VERSION:
+        raise ProfileError(f"{path} has schema {version}, which is no longer read: measure anew with --fresh")
+    try:
+        return Header.from_json(fields)
+    except ValueError as error:
+        raise ProfileError(f"{path}, line 1: {_reason(error)}; measure anew with --fresh") from error
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("not JSON") from error
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def _reason(error: Exception) -> str:
+    return f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _cut_torn_line(file: IO[bytes]) -> None:
+    """Cut what follows the last complete line: an interrupted write."""
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        return
+    file.seek(max(0, size - LARGEST_LINE_BYTES))
+    tail = file.read()
+    if not tail.endswith(b"\n"):
+        file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
+

@@ -1,0 +1,51 @@
+"""What a bench did, for machines and for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwprofile.bench import BenchReport
+from hwprofile.display import table
+from hwprofile.profile import Profile
+
+SLOWEST = 12
+
+
+def to_json(report: BenchReport) -> dict[str, Any]:
+    """The facts of a bench as JSON values."""
+    profile, status = report.profile, report.profile.status_counts()
+    total = sum(status.values())
+    return {
+        "profile": str(profile.path),
+        "blocks": len(profile.of_kind("block")),
+        "networks": len(profile.of_kind("network")),
+        "models": len(profile.of_kind("model")),
+        "rounds": len(profile.ends),
+        "disturbed_rounds": sum(end.disturbed is not None for end in profile.ends.values()),
+        "wall_s": report.wall_s,
+        "timed_s": profile.timed_s,
+        "reached_precision": status.get("ok", 0) / total if total else 0.0,
+        "status": status,
+        "resumed": report.resumed,
+    }
+
+
+def for_people(report: BenchReport) -> str:
+    """A short table: the slowest graphs, how sure, and where the profile lies."""
+    profile, facts = report.profile, to_json(report)
+    measured = [name for name in profile.names if profile.usable_visits(name)]
+    slowest = sorted(measured, key=lambda name: profile.summary(name).median_ms, reverse=True)[:SLOWEST]
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(facts["status"].items()))
+    lines = [
+        table(["graph", "median", "±95 %", "status"], [_row(profile, name) for name in slowest]),
+        "",
+        f"{len(profile.names)} graphs in {facts['rounds']} rounds, {facts['wall_s']:.1f} s: {counts}",
+    ]
+    lines += [f"round {end.round + 1} disturbed: {end.disturbed}" for end in profile.ends.values() if end.disturbed]
+    lines += [f"{name} failed: {errors[-1]}" for name, errors in profile.errors.items()]
+    return "\n".join([*lines, f"profile: {profile.path}"])
+
+
+def _row(profile: Profile, name: str) -> list[str]:
+    summary = profile.summary(name)
+    return [name, f"{summary.median_ms:.4f} ms", f"{summary.half_width:.1%}", summary.status]

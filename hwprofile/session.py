@@ -1,0 +1,216 @@
+"""What the commands do, as one object in Python: a device, a goal, and the walks over them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from devices.catalog import NotConfigured
+from devices.catalog import device as device_named
+from devices.device import Device
+from devices.schedule import Goal
+from devices.settings import Settings
+from hwprofile import display, places
+from hwprofile.bench import BenchReport, bench, check_fits, device_header
+from hwprofile.budget import Budget
+from hwprofile.catalog import (
+    default_table,
+    finished_profile,
+    scores_named,
+    space_named,
+    unfinished_path,
+)
+from hwprofile.errors import BudgetInfeasible, DeviceUnreachable, UserError
+from hwprofile.export import export_onnx
+from hwprofile.front import Front, front_of
+from hwprofile.latency import SpaceLatency
+from hwprofile.profile import Profile
+from hwprofile.result import Result
+from hwprofile.specialize import Specialization, Specializer
+from hwprofile.subjects import ModelsSubject, SpaceSubject
+from hwprofile.verification import Verifier
+from ponas_core.solve import Infeasible
+from ponas_core.space import SearchSpace
+
+
+def session_device(name: str, threads: int = 1, batch: int = 1) -> Device:
+    """The device of this name.
+
+    Raises:
+        UserError: no such device.
+        DeviceUnreachable: its preset still needs something.
+    """
+    try:
+        return device_named(name, Settings(threads=threads, batch=batch))
+    except KeyError as error:
+        raise UserError(str(error.args[0])) from error
+    except NotConfigured as error:
+        raise DeviceUnreachable(str(error)) from error
+
+
+def session_goal(precision: float, rounds: int) -> Goal:
+    """Precision aimed at and fewest rounds; the most rounds follow."""
+    return Goal(precision=precision, rounds=rounds, most_rounds=rounds + 4)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A device with the goal of its measurements.
+
+    Attributes:
+        device: where is measured.
+        goal: how precisely.
+        calibrate: whole networks that the solver picks for calibration.
+        quiet: no progress, no notices.
+    """
+
+    device: Device
+    goal: Goal = Goal()
+    calibrate: int = 10
+    quiet: bool = False
+
+    def bench(
+        self, space_name: str, files: Sequence[Path] | None = None, *, fresh: bool = False, out: Path | None = None
+    ) -> BenchReport:
+        """Measure a space, or ONNX files, into a profile; a finished one is given back as it is.
+
+        Raises:
+            UserError: a name or file is unusable, or `out` holds another device's profile.
+            DeviceUnreachable: the device's agent cannot be started.
+        """
+        subject: SpaceSubject | ModelsSubject
+        if files is None:
+            subject = self._subject(space_named(space_name), space_name)
+        else:
+            subject = ModelsSubject.from_paths(files)
+        path = out or self._path(subject, fresh=fresh)
+        if out is not None and fresh and out.exists():
+            raise UserError(f"{out} exists: with --fresh give a new --out, or leave --out away")
+        with self._progress(f"bench {subject.name}") as progress:
+            report = bench(self.device, subject, path, self.goal, progress)
+        self._tell(report.profile.notice)
+        if report.was_finished:
+            self._tell(f"{path} was finished {places.age_in_words(path)} ago; measure anew with --fresh")
+        return report
+
+    def _path(self, subject: SpaceSubject | ModelsSubject, *, fresh: bool) -> Path:
+        if not fresh:
+            known = finished_profile(self.device, subject.name, subject.first())
+            if known is not None:
+                return known.path
+            unfinished = unfinished_path(self.device, subject.name, subject.first())
+            if unfinished is not None:
+                return unfinished
+        return places.fresh_profile_path(self.device.name, subject.name, self.device.settings)
+
+    def profile(self, space: SearchSpace, space_name: str, path: Path | None) -> Profile:
+        """The given profile, else the newest that fits, else one benched now."""
+        if path is not None:
+            profile = Profile.load(path)
+            self._tell(profile.notice)
+            if not profile.finished:
+                self._tell(f"{path} is unfinished; `hwprofile bench --out {path}` goes on with it")
+            return profile
+        known = finished_profile(self.device, space.name, space.keyed_blocks)
+        return known or self.bench(space_name).profile
+
+    def specialize(
+        self,
+        space_name: str,
+        profile_path: Path | None,
+        scores_name: str | None,
+        budgets: Sequence[Budget],
+        *,
+        measure: bool = True,
+        out: Path = Path(),
+        seed: int = 0,
+    ) -> Result:
+        """The best network within all budgets: solved, exported and, with `measure`, measured.
+
+        Writes `result.json` and `network.onnx` into `out`.
+
+        Raises:
+            BudgetInfeasible: no network holds the budgets; the message gives the smallest reachable value.
+        """
+        for budget in budgets:
+            self._tell(budget.notice)
+        space = space_named(space_name)
+        scores = scores_named(space, scores_name)
+        profile = self.profile(space, space_name, profile_path)
+        if measure:
+            check_fits(profile, device_header(self.device, space.name))
+        specializer = Specializer(SpaceLatency.from_profile(profile, space), scores, budgets)
+        if not specializer.binding:
+            self._tell(specializer.not_binding_words())
+        found = self._specialization(specializer, profile, space_name, measure=measure)
+        network = out / "network.onnx"
+        export_onnx(found.chosen.architecture, network, seed, self.device.settings.batch)
+        result = Result(found, budgets, scores, profile, network)
+        result.save(out / "result.json")
+        return result
+
+    def _specialization(
+        self, specializer: Specializer, profile: Profile, space_name: str, *, measure: bool
+    ) -> Specialization:
+        try:
+            if not measure:
+                return specializer.from_model()
+            subject = self._subject(specializer.space, space_name)
+            with self._progress("measure winners") as progress:
+                return specializer.from_measurements(Verifier(self.device, subject, profile, progress))
+        except Infeasible as error:
+            raise BudgetInfeasible(specializer.infeasible_words(error)) from error
+
+    def pareto(self, space_name: str, profile_path: Path | None, scores_name: str | None) -> Front:
+        """Every network that no other beats in both predicted latency and score."""
+        space = space_named(space_name)
+        scores = scores_named(space, scores_name)
+        profile = self.profile(space, space_name, profile_path)
+        return front_of(SpaceLatency.from_profile(profile, space), scores)
+
+    def predict(self, space_name: str, profile_path: Path | None, networks: Path) -> str:
+        """Predicted latencies of the networks in a CSV file (`arch`), as CSV: one row each, in order.
+
+        Raises:
+            UserError: the file has no column `arch`, or a row names no network of the space.
+        """
+        space = space_named(space_name)
+        names = _arch_column(networks)
+        try:
+            architectures = [space.parse(name) for name in names]
+        except ValueError as error:
+            raise UserError(f"{networks}: {error}") from error
+        latency = SpaceLatency.from_profile(self.profile(space, space_name, profile_path), space)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["arch", "latency_ms", "low_ms", "high_ms"])
+        for name, found in zip(names, latency.predict(architectures), strict=True):
+            writer.writerow([name, repr(found.median_ms), repr(found.low_ms), repr(found.high_ms)])
+        return text.getvalue()
+
+    def _subject(self, space: SearchSpace, origin: str) -> SpaceSubject:
+        return SpaceSubject(space, default_table(space), origin, self.device.settings.batch, self.calibrate)
+
+    def _progress(
+        self, title: str
+    ) -> AbstractContextManager[display.SilentProgress | display.BarProgress]:
+        return display.progress(title, quiet=self.quiet)
+
+    def _tell(self, text: str | None) -> None:
+        if text and not self.quiet:
+            display.notice(text)
+
+
+def _arch_column(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if "arch" not in (reader.fieldnames or ()):
+                raise UserError(f"{path} needs a header with a column `arch`; found {reader.fieldnames}")
+            return [row["arch"] or "" for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {error}") from error

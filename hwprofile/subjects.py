@@ -1,0 +1,174 @@
+"""What can be benched: a search space, or ONNX files of a user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from devices.measurement import Graph
+from hwprofile.errors import UserError
+from hwprofile.profile import Kind
+from ponas_core import probes
+from ponas_core.complexity import complexity
+from ponas_core.cost import CostTable
+from ponas_core.score_table import ScoreTable, macs_proxy
+from ponas_core.space import SearchSpace
+from ponas_core.space_file import shipped_space
+
+RANDOM_NETWORKS = 3
+
+
+@dataclass(frozen=True)
+class SpaceSubject:
+    """All distinct blocks of a space, canaries, and networks that the solver and chance pick.
+
+    Attributes:
+        definition: the space.
+        scores: what the solver maximises when it picks.
+        origin: name or file of the space.
+        batch: inputs of one inference.
+        networks: how many networks the solver shall pick.
+    """
+
+    definition: SearchSpace
+    scores: ScoreTable
+    origin: str
+    batch: int
+    networks: int
+
+    @property
+    def name(self) -> str:
+        """Name of the space."""
+        return self.definition.name
+
+    @property
+    def space(self) -> str:
+        """Name or file of the space."""
+        return self.origin
+
+    def first(self) -> Mapping[str, Kind]:
+        """Every distinct block, and the canaries."""
+        blocks: dict[str, Kind] = {key: "block" for key in self.definition.keyed_blocks}
+        return blocks | {str(canary): "network" for canary in probes.canaries(self.definition)}
+
+    def choose(self, block_ms: Mapping[str, float]) -> Mapping[str, str]:
+        """Canaries, winners over the raw table, and a few random networks."""
+        roles = {str(canary): "canary" for canary in probes.canaries(self.definition)}
+        cost = cost_from_blocks(self.definition, block_ms)
+        for architecture in probes.winners(self.definition, self.scores, cost, self.networks):
+            roles.setdefault(str(architecture), "winner")
+        rng = np.random.default_rng(0)
+        for _ in range(RANDOM_NETWORKS):
+            roles.setdefault(str(self.definition.sample(rng)), "random")
+        return roles
+
+    def graph(self, name: str, kind: Kind) -> Graph:
+        """The graph of a block's key or of an architecture."""
+        from ponas_core import onnx_graph  # noqa: PLC0415 - onnx costs 0.1 s that reading a profile need not pay
+
+        if kind == "block":
+            layer, op = self.definition.keyed_blocks[name]
+            return Graph(name, cache(lambda: _bytes(onnx_graph.block_model(layer, op, batch=self.batch))))
+        architecture = self.definition.parse(name)
+        return Graph(name, cache(lambda: _bytes(onnx_graph.network_model(architecture, batch=self.batch))))
+
+    def reference(self) -> Graph:
+        """A block of middling size."""
+        layers = self.definition.keyed_blocks
+        by_macs = sorted(layers, key=lambda key: layers[key][0].recipe(layers[key][1]).macs(layers[key][0].place.shape_in))
+        return self.graph(by_macs[len(by_macs) // 2], "block")
+
+
+def cost_from_blocks(space: SearchSpace, block_ms: Mapping[str, float]) -> CostTable:
+    """Latencies of blocks by key as an additive cost of a space; identities cost nothing.
+
+    Raises:
+        UserError: a block was not measured; the message names it and the command that measures it.
+    """
+
+    def cost(key: str | None) -> float:
+        if key is None:
+            return 0.0
+        if key not in block_ms:
+            raise UserError(
+                f"block {key} has no latency in this profile; measure it: "
+                f"hwprofile bench --space {space.name} --fresh"
+            )
+        return block_ms[key]
+
+    fixed = sum(cost(layer.key(0)) for layer in space.fixed_layers)
+    rows = tuple(
+        np.array([cost(layer.key(op)) for op in range(len(layer.blocks))]) for layer in space.layers
+    )
+    return CostTable("latency_ms", fixed, rows)
+
+
+def _bytes(model: object) -> bytes:
+    return model.SerializeToString()  # type: ignore[attr-defined, no-any-return]  # protobuf has no stubs
+
+
+@dataclass(frozen=True)
+class ModelsSubject:
+    """ONNX files of a user's own: no space, no networks to pick."""
+
+    name: str
+    files: Mapping[str, Path]
+
+    @classmethod
+    def from_paths(cls, paths: Sequence[Path]) -> ModelsSubject:
+        """Files, and all `.onnx` files in folders.
+
+        Raises:
+            UserError: a path is missing, is no ONNX file, or two files share a name.
+        """
+        files: dict[str, Path] = {}
+        for path in paths:
+            found = sorted(path.rglob("*.onnx")) if path.is_dir() else [path]
+            if not found or not found[0].is_file():
+                raise UserError(f"{path}: no ONNX file there")
+            for file in found:
+                name = str(file.relative_to(path)) if path.is_dir() else file.name
+                if name in files:
+                    raise UserError(f"two files are called {name}: {files[name]} and {file}; bench them apart")
+                files[name] = file
+        digest = hashlib.sha256()
+        for name, file in sorted(files.items()):
+            digest.update(name.encode() + _read(file))
+        first = re.sub(r"[^A-Za-z0-9._-]", "_", paths[0].stem or paths[0].resolve().name)
+        return cls(f"onnx-{first}-{digest.hexdigest()[:8]}", files)
+
+    @property
+    def space(self) -> None:
+        """There is none."""
+        return
+
+    def first(self) -> Mapping[str, Kind]:
+        """Every file."""
+        return dict.fromkeys(self.files, "model")
+
+    def choose(self, block_ms: Mapping[str, float]) -> Mapping[str, str]:
+        """Nothing more."""
+        return {}
+
+    def graph(self, name: str, kind: Kind) -> Graph:
+        """The file of this name."""
+        file = self.files[name]
+        return Graph(name, cache(lambda: _read(file)))
+
+    def reference(self) -> Graph:
+        """A small block that stands for the machine, not for the files."""
+        space = shipped_space("nasbench-macro")
+        return SpaceSubject(space, macs_proxy(space), space.name, 1, 0).reference()
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from error

@@ -1,0 +1,85 @@
+"""Whole networks measured in fresh processes, outside a profile: to choose, to confirm, to read the level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from devices.connection import DeviceError
+from devices.device import Device
+from devices.measurement import Graph, Visit
+from devices.rounds import run_round
+from devices.statistics import level_change, summarise, visit_ms
+from hwprofile.bench import Progress
+from hwprofile.errors import DeviceUnreachable
+from hwprofile.profile import Profile
+from hwprofile.subjects import SpaceSubject
+from ponas_core.closed_loop import Latency
+from ponas_core.space import Architecture
+
+
+@dataclass
+class Verifier:
+    """Measures networks together with the profile's canaries.
+
+    Attributes:
+        device: where.
+        subject: gives the graphs.
+        profile: its canaries tell whether the machine's level has moved since.
+        progress: told after every network.
+        levels: the level's change read at each measurement, 0.05 for 5 % slower than in the profile.
+    """
+
+    device: Device
+    subject: SpaceSubject
+    profile: Profile
+    progress: Progress
+    levels: list[float] = field(default_factory=list)
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def measure(self, architectures: Sequence[Architecture], processes: int) -> list[Latency]:
+        """Measure networks in so many fresh processes each.
+
+        Raises:
+            DeviceUnreachable: the device fails on one of them.
+        """
+        names = [str(architecture) for architecture in architectures]
+        canaries = [name for name in self._canaries() if name not in names]
+        visits = self._visits([*names, *canaries], processes)
+        self.levels.append(self._level({name: visits[name] for name in self._canaries()}))
+        found = [summarise(visits[name], self.profile.header.goal.precision) for name in names]
+        return [Latency(summary.median_ms, summary.low_ms, summary.high_ms) for summary in found]
+
+    def _visits(self, names: Sequence[str], processes: int) -> Mapping[str, list[Visit]]:
+        graphs = [self._graph(name) for name in names]
+        visits: dict[str, list[Visit]] = {name: [] for name in names}
+        for number in range(processes):
+            try:
+                for reading in run_round(self.device, graphs, self.subject.reference(), self.rng, number):
+                    if reading.visit is None:
+                        raise DeviceUnreachable(f"device {self.device.name}, {reading.graph}: {reading.error}")
+                    if not reading.is_reference:
+                        visits[reading.graph].append(reading.visit)
+                        self._tell(number, visits, len(names) * processes)
+            except DeviceError as error:
+                raise DeviceUnreachable(f"device {self.device.name}: {error}") from error
+        return visits
+
+    def _tell(self, number: int, visits: Mapping[str, list[Visit]], total: int) -> None:
+        done = sum(map(len, visits.values()))
+        self.progress.advance(done, total, f"process {number + 1}")
+
+    def _graph(self, name: str) -> Graph:
+        return self.subject.graph(name, "network")
+
+    def _canaries(self) -> list[str]:
+        roles = self.profile.chosen or {}
+        return [name for name, role in roles.items() if role == "canary" and self.profile.usable_visits(name)]
+
+    def _level(self, now: Mapping[str, Sequence[Visit]]) -> float:
+        if not now:
+            return 0.0
+        before = [[visit_ms(visit) for visit in self.profile.usable_visits(name)] for name in now]
+        return level_change(before, [[visit_ms(visit) for visit in visits] for visits in now.values()])

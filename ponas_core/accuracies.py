@@ -1,0 +1,86 @@
+"""Known accuracies of whole networks: published ones, or a user's own, from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+from ponas_core.space import Architecture, SearchSpace
+
+
+@dataclass(frozen=True)
+class KnownAccuracies:
+    """Accuracies in per cent of some or all networks of a space.
+
+    Attributes:
+        values: op indexes to accuracy in per cent.
+        source: where they come from, one sentence.
+    """
+
+    values: Mapping[tuple[int, ...], float]
+    source: str
+
+    def get(self, architecture: Architecture) -> float | None:
+        """Accuracy of a network in per cent; None when it is not known."""
+        return self.values.get(architecture.ops)
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    file: str
+    column: str
+    source: str
+
+
+_PUBLISHED = {
+    "nasbench-macro": _Published(
+        "nasbench-macro.csv.gz",
+        "acc_mean",
+        "NAS-Bench-Macro: CIFAR-10 test accuracy, mean of 3 seeds, best epoch",
+    )
+}
+
+
+def published_accuracies(space: SearchSpace) -> KnownAccuracies | None:
+    """The accuracies that come with this package for a shipped space; None when there are none."""
+    published = _PUBLISHED.get(space.name)
+    if published is None:
+        return None
+    data = gzip.decompress(resources.files("ponas_core.data").joinpath(published.file).read_bytes())
+    return accuracies_from_csv(space, data.decode("utf-8"), published.column, published.source)
+
+
+def has_published_accuracies(space_name: str) -> bool:
+    """Whether accuracies of a space come with this package."""
+    return space_name in _PUBLISHED
+
+
+def accuracies_from_csv(space: SearchSpace, text: str, column: str, source: str) -> KnownAccuracies:
+    """Read `arch` and an accuracy column in per cent.
+
+    Raises:
+        ValueError: a column is missing, or a row names no network of the space or no accuracy.
+    """
+    reader = csv.DictReader(io.StringIO(text))
+    if not {"arch", column} <= set(reader.fieldnames or ()):
+        raise ValueError(f"accuracies need the columns arch,{column}; found {reader.fieldnames}")
+    return KnownAccuracies(dict(_rows(space, reader, column)), source)
+
+
+def _rows(
+    space: SearchSpace, reader: Iterable[Mapping[str, str]], column: str
+) -> Iterable[tuple[tuple[int, ...], float]]:
+    for number, row in enumerate(reader, start=2):
+        try:
+            ops = space.parse(row["arch"] or "").ops
+            accuracy = float(row[column])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"line {number}: {error}") from error
+        if not (math.isfinite(accuracy) and 0 <= accuracy <= 100):
+            raise ValueError(f"line {number}: accuracy {accuracy} is not a percentage")
+        yield ops, accuracy

@@ -1,0 +1,1 @@
+"""Published accuracies of shipped spaces; origin and licence in NOTICE."""

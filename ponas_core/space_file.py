@@ -1,0 +1,268 @@
+"""Spaces as TOML files: `space_from_toml` and `toml_from_space` are inverse to each other.
+
+    schema_version = 1
+    name = "tiny"
+    description = "Two choices at three layers"
+    input = [3, 32, 32]            # channels, height, width
+    activation = "relu6"           # relu, relu6 or linear
+
+    [[stem]]                       # fixed layers in front
+    block = "conv_k3"
+    channels = 16
+    stride = 2
+
+    [[stages]]                     # `layers` layers; the first has the stride, the others 1
+    layers = 3
+    channels = 24
+    stride = 2
+    blocks = ["mb_k3_e3", "onnx:mine.onnx"]
+
+    [[head]]
+    block = "classifier"
+    channels = 10
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ponas_core import onnx_blocks
+from ponas_core.blocks import Block, OnnxBlock, Placement, parse_block
+from ponas_core.operators import ACTIVATIONS, Activation, TensorShape
+from ponas_core.space import Layer, SearchSpace
+
+SCHEMA_VERSION = 1
+_LARGEST_FILE_BYTES = 1_000_000
+_MOST_LAYERS = 1000
+_LARGEST_SIZE = 1_000_000  # channels, height, width, stride
+_LONGEST_SHOWN = 60  # characters of a wrong value in a message
+
+
+class SpaceError(ValueError):
+    """The text of a space cannot be used; the message says where and what to do."""
+
+
+def shipped_spaces() -> tuple[str, ...]:
+    """Names of the spaces that come with this package."""
+    files = resources.files("ponas_core.spaces").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+def shipped_space(name: str) -> SearchSpace:
+    """A space that comes with this package; KeyError for an unknown name."""
+    if name not in shipped_spaces():
+        raise KeyError(f"no shipped space {name!r}; there are {', '.join(shipped_spaces())}")
+    return space_from_toml(resources.files("ponas_core.spaces").joinpath(f"{name}.toml").read_text("utf-8"))
+
+
+def load_space(path: Path) -> SearchSpace:
+    """Read a user's space; its `onnx:` blocks are looked for beside the file.
+
+    Raises:
+        SpaceError: the file is missing, too large or malformed.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE_BYTES + 1)
+        text = data.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpaceError(f"cannot read the space {path}: {error}") from error
+    if len(data) > _LARGEST_FILE_BYTES:
+        raise SpaceError(f"{path} is larger than a space can be ({_LARGEST_FILE_BYTES} bytes)")
+    try:
+        return space_from_toml(text, folder=path.parent)
+    except SpaceError as error:
+        raise SpaceError(f"{path}: {error}") from error
+
+
+def space_from_toml(text: str, folder: Path | None = None) -> SearchSpace:
+    """Read a space from the text of its TOML file.
+
+    Args:
+        text: the file's text.
+        folder: where `onnx:` blocks are looked for; None refuses them.
+
+    Raises:
+        SpaceError: not TOML, another version, a missing or unknown key, or layers that do not fit.
+    """
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # plain ValueError: a number of thousands of digits
+        raise SpaceError(f"not a TOML file: {error}") from error
+    _check_version(document)
+    top = ("schema_version", "name", "description", "input", "activation", "stem", "stages", "head")
+    _check_keys(document, top, "the space")
+    try:
+        return _space(document, folder)
+    except (TypeError, ValueError) as error:
+        raise SpaceError(str(error)) from error
+
+
+def toml_from_space(space: SearchSpace) -> str:
+    """Write a space as TOML; `space_from_toml` gives an equal space back."""
+    every = (*space.stem, *space.layers, *space.head)
+    lines = [
+        f"schema_version = {SCHEMA_VERSION}",
+        f"name = {_quoted(space.name)}",
+        f"description = {_quoted(space.description)}",
+        f"input = [{space.shape_in.channels}, {space.shape_in.height}, {space.shape_in.width}]",
+        f'activation = "{every[0].place.activation}"',
+    ]
+    for title, layers in (("stem", space.stem), ("stages", space.layers), ("head", space.head)):
+        for run in _runs(layers, grouped=title == "stages"):
+            lines += ["", f"[[{title}]]", *_run_lines(run, grouped=title == "stages")]
+    return "\n".join(lines) + "\n"
+
+
+def _run_lines(run: Sequence[Layer], *, grouped: bool) -> Iterator[str]:
+    if grouped:
+        yield f"layers = {len(run)}"
+    yield f"channels = {run[0].place.channels_out}"
+    yield f"stride = {run[0].place.stride}"
+    names = [_quoted(str(block)) for block in run[0].blocks]
+    yield f"blocks = [{', '.join(names)}]" if grouped else f"block = {names[0]}"
+
+
+def _quoted(text: str) -> str:
+    # JSON's escapes are TOML's, but for what lies beyond ASCII (surrogate pairs) and for DEL
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _runs(layers: Sequence[Layer], *, grouped: bool) -> Iterator[list[Layer]]:
+    run: list[Layer] = []
+    for layer in layers:
+        alike = run and layer.place.stride == 1 and layer.blocks == run[0].blocks
+        if alike and grouped and layer.place.channels_out == run[0].place.channels_out:
+            run.append(layer)
+            continue
+        if run:
+            yield run
+        run = [layer]
+    if run:
+        yield run
+
+
+def _check_version(document: Mapping[str, Any]) -> None:
+    version = document.get("schema_version")
+    if type(version) is not int or version < 1:
+        raise SpaceError(f"write `schema_version = {SCHEMA_VERSION}` at the top of the space")
+    if version > SCHEMA_VERSION:
+        raise SpaceError(
+            f"the space has schema version {_shown(version)}, this program reads {SCHEMA_VERSION}: "
+            "update hwprofile"
+        )
+
+
+def _check_keys(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise SpaceError(f"{where} has no key {_shown(', '.join(unknown))}; known keys: {', '.join(known)}")
+
+
+def _space(document: Mapping[str, Any], folder: Path | None) -> SearchSpace:
+    activation = _required(document, "activation", str, "the space")
+    if activation not in ACTIVATIONS:
+        raise SpaceError(f"activation {_shown(activation)}: use one of {', '.join(ACTIVATIONS)}")
+    shape = _input_shape(document)
+    layers: dict[str, list[Layer]] = {"stem": [], "stages": [], "head": []}
+    for title, found in layers.items():
+        for position, table in enumerate(_tables(document, title)):
+            where = f"{title}[{position}]"
+            for layer in _layers(table, title, where, shape, activation, len(found), folder):
+                found.append(layer)
+                shape = layer.recipe(0).output(shape)
+                if len(found) > _MOST_LAYERS:
+                    raise SpaceError(f"{where}: more than {_MOST_LAYERS} layers in {title}")
+    return SearchSpace(
+        name=_required(document, "name", str, "the space"),
+        description=_required({"description": "", **document}, "description", str, "the space"),
+        shape_in=_input_shape(document),
+        stem=tuple(layers["stem"]),
+        layers=tuple(layers["stages"]),
+        head=tuple(layers["head"]),
+    )
+
+
+def _layers(
+    table: Mapping[str, Any],
+    title: str,
+    where: str,
+    shape: TensorShape,
+    activation: Activation,
+    count_before: int,
+    folder: Path | None,
+) -> Iterator[Layer]:
+    searchable = title == "stages"
+    known = ("channels", "stride", "layers", "blocks") if searchable else ("channels", "stride", "block")
+    _check_keys(table, known, where)
+    channels = _whole(table.get("channels"), f"{where}: channels", _LARGEST_SIZE)
+    stride = _whole(table.get("stride", 1), f"{where}: stride", _LARGEST_SIZE)
+    if searchable:
+        names = _required(table, "blocks", list, where)
+    else:
+        names = [_required(table, "block", str, where)]
+    for position in range(_whole(table.get("layers", 1), f"{where}: layers", _MOST_LAYERS)):
+        place = Placement(shape, channels, stride if position == 0 else 1, activation)
+        name = f"{'layer' if searchable else title}{count_before + position}"
+        layer = Layer(name, place, tuple(_block(word, place, where, folder) for word in names))
+        yield layer
+        shape = layer.recipe(0).output(shape)
+
+
+def _block(word: object, place: Placement, where: str, folder: Path | None) -> Block:
+    if not isinstance(word, str):
+        raise SpaceError(f"{where}: a block is a string, not {_shown(word)}")
+    try:
+        block = parse_block(word)
+    except ValueError as error:
+        raise SpaceError(f"{where}: {error}") from error
+    if not isinstance(block, OnnxBlock):
+        return block
+    if folder is None:
+        raise SpaceError(f"{where}: {word} needs the space to be a file with the graph beside it")
+    try:
+        return onnx_blocks.load(block, folder, place)
+    except ValueError as error:
+        raise SpaceError(f"{where}: {error}") from error
+
+
+def _input_shape(document: Mapping[str, Any]) -> TensorShape:
+    numbers = _required(document, "input", list, "the space")
+    if len(numbers) != 3:
+        raise SpaceError(f"input is [channels, height, width], got {_shown(numbers)}")
+    return TensorShape(*(_whole(number, "input: each size", _LARGEST_SIZE) for number in numbers))
+
+
+def _tables(document: Mapping[str, Any], title: str) -> list[Mapping[str, Any]]:
+    tables = document.get(title, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise SpaceError(f"write {title} as [[{title}]] tables")
+    return tables
+
+
+def _required(table: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
+    value = table.get(key)
+    if type(value) is not kind:
+        raise SpaceError(f"{where} needs `{key}` as {kind.__name__}, got {_shown(value)}")
+    return value
+
+
+def _whole(value: object, what: str, largest: int) -> int:
+    if type(value) is not int or not 1 <= value <= largest:
+        raise SpaceError(f"{what} is a whole number from 1 to {largest}, got {_shown(value)}")
+    return value
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print a number of thousands of digits
+        return "a huge number"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
