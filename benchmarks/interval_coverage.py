@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
-    print(f"{'processes differ by':<20}{'n':>3}{'interval':>12}{'of median':>11}{'of mean':>9}{'half width':>12}")
+    print(f"{'processes differ by':<20}{'n':>3}{'interval':>12}{'of median':>11}{'of mean':>9}{'half':>12}")
     for world, draw in WORLDS.items():
         truth = draw(rng, (1, 1_000_000))
         for n in (5, 8, 12):

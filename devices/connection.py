@@ -84,7 +84,9 @@ class Connection:
             self._errors.close()
             self._errors = None
 
-    def request(self, verb: str, payload: bytes = b"", timeout_s: float = 60.0, **fields: object) -> frames.Header:
+    def request(
+        self, verb: str, payload: bytes = b"", timeout_s: float = 60.0, **fields: object
+    ) -> frames.Header:
         """Ask one thing and wait for its answer."""
         self._deadline = time.monotonic() + timeout_s
         self._write(frames.encode({"verb": verb, **fields}, payload))

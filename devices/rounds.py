@@ -128,4 +128,3 @@ def disturbance(
         if abs(shift) > 2 * largest_drift:
             return f"the reference stood {shift:+.1%} from the other rounds"
     return None
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +16,15 @@ from devices.measurement import Graph
 from devices.rounds import disturbance, run_round
 from devices.schedule import Goal, pending
 from hwprofile.errors import DeviceUnreachable
-from hwprofile.profile import Header, Kind, Profile, ProfileError, ProfileWriter, RoundEnd, identity_differences
+from hwprofile.profile import (
+    Header,
+    Kind,
+    Profile,
+    ProfileError,
+    ProfileWriter,
+    RoundEnd,
+    identity_differences,
+)
 
 
 class Progress(Protocol):
@@ -134,7 +142,12 @@ class _Bench:
         references = self.profile.references
         earlier = [visits for key, visits in references.items() if key != number and self._was_quiet(key)]
         end = RoundEnd(number, disturbance(references.get(number, []), earlier), conditions, seconds)
-        row = {"round": number, "disturbed": end.disturbed, "conditions": dict(conditions), "seconds": seconds}
+        row = {
+            "round": number,
+            "disturbed": end.disturbed,
+            "conditions": dict(conditions),
+            "seconds": seconds,
+        }
         self.writer.append({"row": "round", **row})
 
     def _was_quiet(self, number: int) -> bool:
@@ -151,7 +164,9 @@ class _Bench:
         measured = sum(number in rounds for rounds in self.profile.visits.values())
         rounds = max(goal.rounds + 1, number + 1)
         self.progress.advance(
-            number * in_round + measured, rounds * in_round, f"round {number + 1}, {measured} of {in_round} graphs"
+            number * in_round + measured,
+            rounds * in_round,
+            f"round {number + 1}, {measured} of {in_round} graphs",
         )
 
 

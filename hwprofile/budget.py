@@ -28,7 +28,9 @@ _UNITS: dict[str, tuple[Quantity, float]] = {
     "mb": ("stored_bytes", 1e6),
 }
 _ENERGY = ("j", "mj", "uj", "µj")
-_PATTERN = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|nan|[+-]?inf)\s*([A-Za-zµ%]*)\s*", re.IGNORECASE)
+_PATTERN = re.compile(
+    r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|nan|[+-]?inf)\s*([A-Za-zµ%]*)\s*", re.IGNORECASE
+)
 EXAMPLES = "15ms, 800us, 300MMACs, 5MB, 60%"
 
 

@@ -40,8 +40,8 @@ def scores_named(space: SearchSpace, name: str | None) -> Scores:
 
     Args:
         space: the space.
-        name: None for the accuracies that come with the space; `macs`; a `.json` score table; or a `.csv` with
-            the columns arch,accuracy, to which a table is fitted.
+        name: None for the accuracies that come with the space; `macs`; a `.json` score table; or a `.csv`
+            with the columns arch,accuracy, to which a table is fitted.
 
     Raises:
         UserError: the space comes without accuracies and none were given, or the file is unusable.
@@ -67,8 +67,9 @@ def _published(space: SearchSpace) -> Scores:
     known = published_accuracies(space)
     if known is None:
         raise UserError(
-            f"space {space.name} comes without accuracies: give --scores FILE.csv (columns arch,accuracy, from "
-            "networks that you trained), --scores TABLE.json, or --scores macs to let multiply-accumulates stand in"
+            f"space {space.name} comes without accuracies: give --scores FILE.csv (columns arch,accuracy, "
+            "from networks that you trained), --scores TABLE.json, or --scores macs (a proxy: "
+            "multiply-accumulates stand in for accuracy)"
         )
     return Scores(fitted_table(space, known), known)
 

@@ -35,7 +35,9 @@ class _Group(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except (click.Abort, KeyboardInterrupt):
-            click.echo("hwprofile: interrupted; what was measured is kept, the same command goes on", err=True)
+            click.echo(
+                "hwprofile: interrupted; what was measured is kept, the same command goes on", err=True
+            )
             sys.exit(INTERRUPTED)
 
 
@@ -49,11 +51,15 @@ def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Com
 
 
 _session_options = _together(
-    click.option("--device", "device_name", default="cpu", show_default=True, help="One of `hwprofile devices`."),
+    click.option(
+        "--device", "device_name", default="cpu", show_default=True, help="One of `hwprofile devices`."
+    ),
     click.option(
         "--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of one inference."
     ),
-    click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Inputs of one inference."),
+    click.option(
+        "--batch", type=click.IntRange(1), default=1, show_default=True, help="Inputs of one inference."
+    ),
     click.option(
         "--precision",
         "precision_percent",
@@ -146,7 +152,7 @@ def bench(
       hwprofile bench --space proxyless
       hwprofile bench --onnx model.onnx more_models/
     """
-    from hwprofile.report_bench import for_people, to_json  # noqa: PLC0415 - only this command needs it
+    from hwprofile.report_bench import for_people, to_json
 
     if more_onnx and onnx_path is None:
         raise click.UsageError(f"what is {more_onnx[0]}? ONNX files come after --onnx")
@@ -172,7 +178,12 @@ def bench(
     help="Upper limit with its unit: 15ms, 800us, 300MMACs, 5MB, 60%. May be repeated.",
 )
 @click.option("--measure/--no-measure", default=True, help="Measure what is chosen, and correct the model.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("."), help="Folder for result.json and network.onnx.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("."),
+    help="Folder for result.json and network.onnx.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the exported random weights.")
 @_strict_option
 @_json_option
@@ -198,7 +209,7 @@ def specialize(
       hwprofile specialize --budget 60%
       hwprofile specialize --space proxyless --scores macs --budget 5ms --out small/
     """
-    from hwprofile.budget import parse_budget  # noqa: PLC0415
+    from hwprofile.budget import parse_budget
 
     budgets = [parse_budget(text) for text in budget_texts]
     result = _session(options).specialize(
@@ -224,7 +235,7 @@ def pareto(
     Example:
       hwprofile pareto --space nasbench-macro
     """
-    from hwprofile.front import for_people, to_json  # noqa: PLC0415
+    from hwprofile.front import for_people, to_json
 
     front = _session(options).pareto(space_name, profile_path, scores_name)
     click.echo(json.dumps(to_json(front), indent=1) if as_json else for_people(front))
@@ -241,7 +252,11 @@ def pareto(
     required=True,
     help="CSV with a column `arch`: op indexes or block strings.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Write arch,latency_ms,low_ms,high_ms here; default: print.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write arch,latency_ms,low_ms,high_ms here; default: print.",
+)
 def predict(
     space_name: str, profile_path: Path | None, networks_path: Path, out: Path | None, **options: Any
 ) -> None:
@@ -267,7 +282,7 @@ def spaces(as_json: bool) -> None:
     Example:
       hwprofile spaces
     """
-    from hwprofile import listings  # noqa: PLC0415
+    from hwprofile import listings
 
     click.echo(json.dumps(listings.spaces(), indent=1) if as_json else listings.spaces_table())
 
@@ -281,7 +296,7 @@ def devices(as_json: bool) -> None:
     Example:
       hwprofile devices
     """
-    from hwprofile import listings  # noqa: PLC0415
+    from hwprofile import listings
 
     click.echo(json.dumps(listings.devices(), indent=1) if as_json else listings.devices_table())
 
@@ -291,7 +306,9 @@ def devices(as_json: bool) -> None:
 @click.option("--arch", required=True, help="Op indexes (2,2,1,...) or block strings.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="ONNX file to write.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random weights.")
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Inputs of one inference.")
+@click.option(
+    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Inputs of one inference."
+)
 def export(space_name: str, arch: str, out: Path, seed: int, batch: int) -> None:
     """Write an architecture as an ONNX file with random weights.
 
@@ -299,16 +316,18 @@ def export(space_name: str, arch: str, out: Path, seed: int, batch: int) -> None
     Example:
       hwprofile export --space nasbench-macro --arch 2,2,2,1,2,2,0,2 --out net.onnx
     """
-    from hwprofile.export import export_onnx, parse_architecture  # noqa: PLC0415
+    from hwprofile.export import export_onnx, parse_architecture
 
     architecture = parse_architecture(space_name, arch)
     export_onnx(architecture, out, seed, batch)
-    click.echo(f"{out}: {architecture.space.name} {architecture}, architecture only, untrained (random weights)")
+    click.echo(
+        f"{out}: {architecture.space.name} {architecture}, architecture only, untrained (random weights)"
+    )
 
 
 def _session(options: dict[str, Any]) -> Session:
     """What the options of a measuring command stand for."""
-    from hwprofile.session import Session, session_device, session_goal  # noqa: PLC0415
+    from hwprofile.session import Session, session_device, session_goal
 
     device = session_device(options["device_name"], options["threads"], options["batch"])
     goal = session_goal(options["precision_percent"] / 100, options["rounds"])

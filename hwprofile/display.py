@@ -39,8 +39,8 @@ def progress(title: str, *, quiet: bool) -> Iterator[SilentProgress | BarProgres
     if quiet or not sys.stderr.isatty():
         yield SilentProgress()
         return
-    from rich.console import Console  # noqa: PLC0415 - 0.1 s that a silent run need not pay
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn(title),

@@ -15,8 +15,8 @@ def export_onnx(architecture: Architecture, path: Path, seed: int = 0, batch: in
     Raises:
         UserError: the place cannot be written.
     """
-    from ponas_core.onnx_graph import network_model  # noqa: PLC0415 - onnx is needed only here
-    from ponas_core.weights import RandomWeights  # noqa: PLC0415
+    from ponas_core.onnx_graph import network_model
+    from ponas_core.weights import RandomWeights
 
     model = network_model(architecture, RandomWeights(seed), batch)
     try:

@@ -75,7 +75,9 @@ def for_people(found: Front) -> str:
     title = f"{len(found.values)} networks on the front of {found.space.name}"
     title += f"; {shown} of them, evenly spread in latency" if shown < len(found.values) else ""
     header = ["latency", found.scores.table.kind, "", "architecture"]
-    return f"{title}\n\n" + table([header[2], header[0], header[1], header[3]], [[r[2], r[0], r[1], "  " + r[3]] for r in rows])
+    return f"{title}\n\n" + table(
+        [header[2], header[0], header[1], header[3]], [[r[2], r[0], r[1], "  " + r[3]] for r in rows]
+    )
 
 
 def _spread(found: Front) -> list[int]:

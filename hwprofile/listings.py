@@ -46,7 +46,12 @@ def spaces_table() -> str:
 def devices() -> list[dict[str, Any]]:
     """The known devices."""
     return [
-        {"name": name, "ready": preset.build is not None, "description": preset.description, "needs": preset.needs}
+        {
+            "name": name,
+            "ready": preset.build is not None,
+            "description": preset.description,
+            "needs": preset.needs,
+        }
         for name, preset in PRESETS.items()
     ]
 

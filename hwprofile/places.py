@@ -16,7 +16,7 @@ def home() -> Path:
     chosen = os.environ.get("HWPROFILE_HOME")
     if chosen:
         return Path(chosen)
-    import platformdirs  # noqa: PLC0415 - not needed where the variable is set
+    import platformdirs
 
     return Path(platformdirs.user_data_dir("hwprofile", appauthor=False))
 

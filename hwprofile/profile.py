@@ -327,7 +327,9 @@ def _header(path: Path, line: bytes) -> Header:
         if fields.get("file") != "hwprofile-profile" or type(version) is not int:
             raise ValueError("not the header of a profile")
     except ValueError as error:
-        raise ProfileError(f"{path}, line 1: {_reason(error)}; is this a file of `hwprofile bench`?") from error
+        raise ProfileError(
+            f"{path}, line 1: {_reason(error)}; is this a file of `hwprofile bench`?"
+        ) from error
     if version > SCHEMA_VERSION:
         raise ProfileError(
             f"{path} was written by a newer hwprofile (schema {version}, this one reads {SCHEMA_VERSION}): "
@@ -364,4 +366,3 @@ def _cut_torn_line(file: IO[bytes]) -> None:
     tail = file.read()
     if not tail.endswith(b"\n"):
         file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
-

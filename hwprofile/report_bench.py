@@ -41,7 +41,9 @@ def for_people(report: BenchReport) -> str:
         "",
         f"{len(profile.names)} graphs in {facts['rounds']} rounds, {facts['wall_s']:.1f} s: {counts}",
     ]
-    lines += [f"round {end.round + 1} disturbed: {end.disturbed}" for end in profile.ends.values() if end.disturbed]
+    lines += [
+        f"round {end.round + 1} disturbed: {end.disturbed}" for end in profile.ends.values() if end.disturbed
+    ]
     lines += [f"{name} failed: {errors[-1]}" for name, errors in profile.errors.items()]
     return "\n".join([*lines, f"profile: {profile.path}"])
 

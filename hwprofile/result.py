@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,9 @@ class Result:
         found, chosen = self.found, self.found.chosen
         space = chosen.architecture.space
         measured = found.outcome.measured if found.outcome else None
-        sizes = {name: complexity(space, name).total(chosen.architecture.ops) for name in COMPLEXITIES}
+        sizes: dict[str, float] = {
+            name: complexity(space, name).total(chosen.architecture.ops) for name in COMPLEXITIES
+        }
         return {
             "schema_version": SCHEMA_VERSION,
             "file": "hwprofile-result",
@@ -88,7 +90,7 @@ class Result:
         }
 
     def _budget_json(self) -> dict[str, float]:
-        limits = {
+        limits: dict[str, float] = {
             budget.quantity: min(other.at_most for other in self.budgets if other.quantity == budget.quantity)
             for budget in self.budgets
             if budget.quantity in COMPLEXITIES
@@ -166,7 +168,11 @@ class Result:
 
     def _row(self, name: str, candidate: Candidate) -> list[str]:
         unit = " %" if self.scores.table.kind == "accuracy" else ""
-        known = "" if self.scores.table.kind != "accuracy" or self.scores.is_known(candidate.architecture) else "~"
+        known = (
+            ""
+            if self.scores.table.kind != "accuracy" or self.scores.is_known(candidate.architecture)
+            else "~"
+        )
         return [
             name,
             _interval_words(candidate.predicted),
@@ -186,7 +192,10 @@ class Result:
         if found.level_change is not None and abs(found.level_change) > LEVEL_MOVED:
             lines.append(f"the device runs {found.level_change:+.1%} against its profile: canaries moved")
         if found.optimal:
-            lines.append(f"proved: no network scores higher within the predicted latency ({found.solve_ms:.1f} ms to solve)")
+            lines.append(
+                "proved: no network scores higher within the predicted latency "
+                f"({found.solve_ms:.1f} ms to solve)"
+            )
         where = f"{self.onnx}: " if self.onnx else ""
         lines.append(f"{where}architecture only, untrained (random weights)")
         return lines

@@ -74,7 +74,12 @@ class Session:
     quiet: bool = False
 
     def bench(
-        self, space_name: str, files: Sequence[Path] | None = None, *, fresh: bool = False, out: Path | None = None
+        self,
+        space_name: str,
+        files: Sequence[Path] | None = None,
+        *,
+        fresh: bool = False,
+        out: Path | None = None,
     ) -> BenchReport:
         """Measure a space, or ONNX files, into a profile; a finished one is given back as it is.
 
@@ -195,9 +200,7 @@ class Session:
     def _subject(self, space: SearchSpace, origin: str) -> SpaceSubject:
         return SpaceSubject(space, default_table(space), origin, self.device.settings.batch, self.calibrate)
 
-    def _progress(
-        self, title: str
-    ) -> AbstractContextManager[display.SilentProgress | display.BarProgress]:
+    def _progress(self, title: str) -> AbstractContextManager[display.SilentProgress | display.BarProgress]:
         return display.progress(title, quiet=self.quiet)
 
     def _tell(self, text: str | None) -> None:

@@ -81,7 +81,9 @@ class Specializer:
             for quantity in COMPLEXITIES
         }
         self.size_limits = [
-            Limit(complexity(self.space, quantity), min(values)) for quantity, values in limits.items() if values
+            Limit(complexity(self.space, quantity), min(values))
+            for quantity, values in limits.items()
+            if values
         ]
         top_ms = self.most_accurate.predicted.median_ms
         units = {"latency_ms": 1.0, "latency_share": top_ms}
@@ -107,19 +109,21 @@ class Specializer:
         """What to say first where the budget changes nothing."""
         takes = in_words("latency_ms", self.most_accurate.predicted.median_ms)
         texts = " and ".join(budget.text for budget in self.budgets)
-        return f"{texts} does not bind here: the most accurate network takes {takes}; try 60% or a larger space"
+        return (
+            f"{texts} does not bind here: the most accurate network takes {takes}; try 60% or a larger space"
+        )
 
     def infeasible_words(self, error: Infeasible) -> str:
         """Why no network holds the budgets, with the smallest reachable value in the budget's own terms."""
         if error.name != "latency_ms":
             limit, smallest = in_words(error.name, error.at_most), in_words(error.name, error.smallest)
             return f"no network of {self.space.name} is within {limit}: the smallest reachable is {smallest}"
-        smallest = float(self.latency.corrected_ms(np.array([error.smallest]))[0])
-        limit = in_words("latency_ms", self.budget_ms or math.nan)
+        smallest_ms = float(self.latency.corrected_ms(np.array([error.smallest]))[0])
+        budget = in_words("latency_ms", self.budget_ms or math.nan)
         beside = " together with the other budgets" if self.size_limits else ""
         return (
-            f"no network of {self.space.name} is predicted within {limit}{beside}: "
-            f"the smallest reachable is {in_words('latency_ms', smallest)}"
+            f"no network of {self.space.name} is predicted within {budget}{beside}: "
+            f"the smallest reachable is {in_words('latency_ms', smallest_ms)}"
         )
 
     def solve(self, predicted_ms: float | None) -> Architecture:

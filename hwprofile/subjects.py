@@ -15,7 +15,6 @@ from devices.measurement import Graph
 from hwprofile.errors import UserError
 from hwprofile.profile import Kind
 from ponas_core import probes
-from ponas_core.complexity import complexity
 from ponas_core.cost import CostTable
 from ponas_core.score_table import ScoreTable, macs_proxy
 from ponas_core.space import SearchSpace
@@ -54,7 +53,7 @@ class SpaceSubject:
 
     def first(self) -> Mapping[str, Kind]:
         """Every distinct block, and the canaries."""
-        blocks: dict[str, Kind] = {key: "block" for key in self.definition.keyed_blocks}
+        blocks: dict[str, Kind] = dict.fromkeys(self.definition.keyed_blocks, "block")
         return blocks | {str(canary): "network" for canary in probes.canaries(self.definition)}
 
     def choose(self, block_ms: Mapping[str, float]) -> Mapping[str, str]:
@@ -70,7 +69,7 @@ class SpaceSubject:
 
     def graph(self, name: str, kind: Kind) -> Graph:
         """The graph of a block's key or of an architecture."""
-        from ponas_core import onnx_graph  # noqa: PLC0415 - onnx costs 0.1 s that reading a profile need not pay
+        from ponas_core import onnx_graph
 
         if kind == "block":
             layer, op = self.definition.keyed_blocks[name]
@@ -81,7 +80,9 @@ class SpaceSubject:
     def reference(self) -> Graph:
         """A block of middling size."""
         layers = self.definition.keyed_blocks
-        by_macs = sorted(layers, key=lambda key: layers[key][0].recipe(layers[key][1]).macs(layers[key][0].place.shape_in))
+        by_macs = sorted(
+            layers, key=lambda key: layers[key][0].recipe(layers[key][1]).macs(layers[key][0].place.shape_in)
+        )
         return self.graph(by_macs[len(by_macs) // 2], "block")
 
 
@@ -103,9 +104,7 @@ def cost_from_blocks(space: SearchSpace, block_ms: Mapping[str, float]) -> CostT
         return block_ms[key]
 
     fixed = sum(cost(layer.key(0)) for layer in space.fixed_layers)
-    rows = tuple(
-        np.array([cost(layer.key(op)) for op in range(len(layer.blocks))]) for layer in space.layers
-    )
+    rows = tuple(np.array([cost(layer.key(op)) for op in range(len(layer.blocks))]) for layer in space.layers)
     return CostTable("latency_ms", fixed, rows)
 
 
@@ -135,7 +134,9 @@ class ModelsSubject:
             for file in found:
                 name = str(file.relative_to(path)) if path.is_dir() else file.name
                 if name in files:
-                    raise UserError(f"two files are called {name}: {files[name]} and {file}; bench them apart")
+                    raise UserError(
+                        f"two files are called {name}: {files[name]} and {file}; bench them apart"
+                    )
                 files[name] = file
         digest = hashlib.sha256()
         for name, file in sorted(files.items()):

@@ -59,7 +59,9 @@ class Verifier:
             try:
                 for reading in run_round(self.device, graphs, self.subject.reference(), self.rng, number):
                     if reading.visit is None:
-                        raise DeviceUnreachable(f"device {self.device.name}, {reading.graph}: {reading.error}")
+                        raise DeviceUnreachable(
+                            f"device {self.device.name}, {reading.graph}: {reading.error}"
+                        )
                     if not reading.is_reference:
                         visits[reading.graph].append(reading.visit)
                         self._tell(number, visits, len(names) * processes)

@@ -1,1 +1,4 @@
-"""The search core: spaces, sizes, scores and the exact solver. Knows nothing of devices, predictors or files' places."""
+"""The search core: spaces, sizes, scores and the exact solver.
+
+Knows nothing of devices, predictors or files' places.
+"""

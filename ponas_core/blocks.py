@@ -124,9 +124,7 @@ class Conv:
         """Operators of the block at this placement."""
         activation: Activation = "linear" if self.linear else place.activation
         channels = place.shape_in.channels
-        return Recipe(
-            (Convolution(channels, place.channels_out, self.kernel, place.stride, 1, activation),)
-        )
+        return Recipe((Convolution(channels, place.channels_out, self.kernel, place.stride, 1, activation),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,7 @@ class ClosedLoop:
         return list(found.values())
 
     def _solve(self, predicted_ms: float) -> Architecture:
-        """The model's winner; at a budget that only the correction makes infeasible, the smallest attempt's."""
+        """The model's winner; where only the correction makes that infeasible, the smallest attempt's."""
         try:
             return self.solve(predicted_ms)
         except ValueError:

@@ -71,8 +71,8 @@ def _content(block: OnnxBlock, path: Path) -> bytes:
 
 
 def _checked(data: bytes, what: str) -> onnx.ModelProto:
-    import onnx  # noqa: PLC0415 - 0.1 s that spaces without such blocks need not pay
-    from onnx import version_converter  # noqa: PLC0415 - as above
+    import onnx
+    from onnx import version_converter
 
     try:
         model = onnx.load_model_from_string(data)
@@ -82,7 +82,7 @@ def _checked(data: bytes, what: str) -> onnx.ModelProto:
             raise ValueError(f"it uses more than the standard operators: {', '.join(foreign)}")
         if max(item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}) < OLDEST_OPSET:
             model = version_converter.convert_version(model, OLDEST_OPSET)
-        return onnx.shape_inference.infer_shapes(model)
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     except Exception as error:  # onnx raises protobuf's, its checker's and plain errors alike
         raise ValueError(f"{what} is not a usable ONNX file: {error}") from error
 

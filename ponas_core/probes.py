@@ -33,10 +33,12 @@ def winners(space: SearchSpace, scores: ScoreTable, cost: CostTable, count: int)
 
 
 def canaries(space: SearchSpace) -> tuple[Architecture, Architecture]:
-    """Two fixed networks, a light and a heavy one, whose latency tells whether a machine's level has moved."""
+    """Two fixed networks, light and heavy, whose latency tells whether a machine's level has moved."""
     rows = complexity(space, "macs").rows
     light, heavy = (
-        space.architecture([int(np.argsort(row, kind="stable")[round(share * (row.size - 1))]) for row in rows])
+        space.architecture(
+            [int(np.argsort(row, kind="stable")[round(share * (row.size - 1))]) for row in rows]
+        )
         for share in (1 / 3, 2 / 3)
     )
     return light, heavy

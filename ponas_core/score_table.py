@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,8 @@ class ScoreTable:
         found = [row.size for row in self.rows]
         if self.space != space.name or wanted != found:
             raise ScoreTableError(
-                f"the score table is for {self.space} with {found} ops a layer, not for {space.name} with {wanted}"
+                f"the score table is for {self.space} with {found} ops a layer, "
+                f"not for {space.name} with {wanted}"
             )
         if not all(np.isfinite(row).all() for row in self.rows):
             raise ScoreTableError("the score table holds numbers that are not finite")
@@ -131,8 +133,8 @@ def macs_proxy(space: SearchSpace) -> ScoreTable:
 def fitted_table(space: SearchSpace, known: KnownAccuracies, ridge: float = 0.2) -> ScoreTable:
     """Fit accuracies of whole networks by one number per (layer, op), on the scale of the log of the error.
 
-    On that scale accuracies of chains are nearly additive (NAS-Bench-Macro: Spearman 0.979, which is the noise
-    between two training seeds).
+    On that scale accuracies of chains are nearly additive (NAS-Bench-Macro: Spearman 0.979, the noise between
+    two training seeds).
 
     Args:
         space: the space.
@@ -153,7 +155,7 @@ def fitted_table(space: SearchSpace, known: KnownAccuracies, ridge: float = 0.2)
     mean, centre = float(target.mean()), design.mean(axis=0)
     gram = (design - centre).T @ (design - centre) + ridge * np.eye(design.shape[1])
     entries = np.linalg.solve(gram, (design - centre).T @ (target - mean))
-    rows = tuple(entries[start:end] for start, end in zip(offsets[:-1], offsets[1:], strict=True))
+    rows = tuple(entries[start:end] for start, end in itertools.pairwise(offsets))
     return ScoreTable(
         space=space.name,
         kind="accuracy",
@@ -186,4 +188,6 @@ def _check_version(path: Path, version: object) -> None:
     if type(version) is not int or version < SCHEMA_VERSION:
         raise ScoreTableError(f"{path} has no version that is still read: write the table anew")
     if version > SCHEMA_VERSION:
-        raise ScoreTableError(f"{path} has schema version {version}, newer than {SCHEMA_VERSION}: update hwprofile")
+        raise ScoreTableError(
+            f"{path} has schema version {version}, newer than {SCHEMA_VERSION}: update hwprofile"
+        )

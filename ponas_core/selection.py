@@ -1,4 +1,4 @@
-"""The best architectures of a space under limits: by known accuracies where there are some, else by the table."""
+"""The best architectures of a space under limits, by known accuracies or by the score table."""
 
 from __future__ import annotations
 

@@ -39,7 +39,9 @@ class Infeasible(ValueError):
         """Store the figures and say them."""
         self.name, self.at_most, self.smallest = name, at_most, smallest
         beside = f" while {', '.join(others)} hold" if others else ""
-        super().__init__(f"no architecture has {name} <= {at_most:g}: the smallest reachable is {smallest:g}{beside}")
+        super().__init__(
+            f"no architecture has {name} <= {at_most:g}: the smallest reachable is {smallest:g}{beside}"
+        )
 
 
 class FrontTooLarge(ValueError):
@@ -182,7 +184,7 @@ def _integer_program(
     scores: ScoreRows, limits: Sequence[Limit], cuts: Sequence[tuple[int, ...]]
 ) -> tuple[int, ...] | None:
     """The best choices that differ from every cut; None when there are none."""
-    from scipy.optimize import Bounds, LinearConstraint, milp  # noqa: PLC0415 - 0.4 s, only needed here
+    from scipy.optimize import Bounds, LinearConstraint, milp
 
     sizes = [len(row) for row in scores]
     starts = np.concatenate([[0], np.cumsum(sizes)])[:-1]
@@ -209,7 +211,9 @@ def _integer_program(
         )
     if answer.x is None:
         return None
-    return tuple(int(np.argmax(answer.x[start : start + size])) for start, size in zip(starts, sizes, strict=True))
+    return tuple(
+        int(np.argmax(answer.x[start : start + size])) for start, size in zip(starts, sizes, strict=True)
+    )
 
 
 @contextlib.contextmanager

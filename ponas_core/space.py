@@ -127,9 +127,7 @@ class SearchSpace:
             raise ValueError(
                 f"{text!r} names {len(words)} blocks, but {self.name} has {len(self.layers)} layers"
             )
-        return self.architecture(
-            [_op(layer, word) for layer, word in zip(self.layers, words, strict=True)]
-        )
+        return self.architecture([_op(layer, word) for layer, word in zip(self.layers, words, strict=True)])
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draw every op uniformly and independently."""

@@ -1,25 +1,25 @@
 """Spaces as TOML files: `space_from_toml` and `toml_from_space` are inverse to each other.
 
-    schema_version = 1
-    name = "tiny"
-    description = "Two choices at three layers"
-    input = [3, 32, 32]            # channels, height, width
-    activation = "relu6"           # relu, relu6 or linear
+schema_version = 1
+name = "tiny"
+description = "Two choices at three layers"
+input = [3, 32, 32]            # channels, height, width
+activation = "relu6"           # relu, relu6 or linear
 
-    [[stem]]                       # fixed layers in front
-    block = "conv_k3"
-    channels = 16
-    stride = 2
+[[stem]]                       # fixed layers in front
+block = "conv_k3"
+channels = 16
+stride = 2
 
-    [[stages]]                     # `layers` layers; the first has the stride, the others 1
-    layers = 3
-    channels = 24
-    stride = 2
-    blocks = ["mb_k3_e3", "onnx:mine.onnx"]
+[[stages]]                     # `layers` layers; the first has the stride, the others 1
+layers = 3
+channels = 24
+stride = 2
+blocks = ["mb_k3_e3", "onnx:mine.onnx"]
 
-    [[head]]
-    block = "classifier"
-    channels = 10
+[[head]]
+block = "classifier"
+channels = 10
 """
 
 from __future__ import annotations
@@ -202,10 +202,7 @@ def _layers(
     _check_keys(table, known, where)
     channels = _whole(table.get("channels"), f"{where}: channels", _LARGEST_SIZE)
     stride = _whole(table.get("stride", 1), f"{where}: stride", _LARGEST_SIZE)
-    if searchable:
-        names = _required(table, "blocks", list, where)
-    else:
-        names = [_required(table, "block", str, where)]
+    names = _required(table, "blocks", list, where) if searchable else [_required(table, "block", str, where)]
     for position in range(_whole(table.get("layers", 1), f"{where}: layers", _MOST_LAYERS)):
         place = Placement(shape, channels, stride if position == 0 else 1, activation)
         name = f"{'layer' if searchable else title}{count_before + position}"

@@ -137,7 +137,9 @@ class CalibratedTable:
     def prediction(self, keys: Sequence[str]) -> Prediction:
         """Latency of one network with its interval; MissingBlock for a block that was not measured."""
         median, half = self.predict(np.array([self.sum_ms(keys)]))
-        return Prediction(float(median[0]), float(median[0] / (1 + half[0])), float(median[0] * (1 + half[0])))
+        return Prediction(
+            float(median[0]), float(median[0] / (1 + half[0])), float(median[0] * (1 + half[0]))
+        )
 
     def largest_sum_ms(self, limit_ms: float) -> float:
         """The largest plain sum whose corrected latency is within a limit: the budget for a solver.

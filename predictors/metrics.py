@@ -35,17 +35,21 @@ def accuracy(predicted_ms: ArrayLike, measured_ms: ArrayLike) -> Accuracy:
     """
     predicted, measured = np.asarray(predicted_ms, np.float64), np.asarray(measured_ms, np.float64)
     if predicted.shape != measured.shape or predicted.ndim != 1 or predicted.size < 2:
-        raise ValueError(f"needs two lists of one length, at least 2: got {predicted.shape}, {measured.shape}")
+        raise ValueError(
+            f"needs two lists of one length, at least 2: got {predicted.shape}, {measured.shape}"
+        )
     if not (measured > 0).all():
         raise ValueError("measured latencies must be positive")
     errors = predicted / measured - 1
     within = [float(np.mean(np.abs(errors) <= limit)) for limit in (0.02, 0.05, 0.10)]
-    return Accuracy(float(errors.mean()), float(np.abs(errors).mean()), spearman(predicted, measured), *within)
+    return Accuracy(
+        float(errors.mean()), float(np.abs(errors).mean()), spearman(predicted, measured), *within
+    )
 
 
 def spearman(one: ArrayLike, other: ArrayLike) -> float:
     """Spearman's rank correlation; ties share their mean rank."""
-    from scipy.stats import rankdata  # noqa: PLC0415 - 0.5 s that a prediction need not pay
+    from scipy.stats import rankdata
 
     return float(np.corrcoef(rankdata(np.asarray(one)), rankdata(np.asarray(other)))[0, 1])
 

@@ -62,7 +62,7 @@ def pin(threads: int) -> Optional[List[int]]:
 
 
 def _cpu_model() -> Optional[str]:
-    fields = {}
+    fields = {}  # type: Dict[str, str]
     for line in (_read("/proc/cpuinfo") or "").splitlines():
         key, _, value = line.partition(":")
         fields.setdefault(key.strip().lower(), value.strip())
@@ -90,7 +90,9 @@ def _cpu_mhz() -> Optional[float]:
 def _temperature() -> Optional[float]:
     folder = "/sys/class/thermal"
     zones = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    readings = [_read(os.path.join(folder, zone, "temp")) for zone in zones if zone.startswith("thermal_zone")]
+    readings = [
+        _read(os.path.join(folder, zone, "temp")) for zone in zones if zone.startswith("thermal_zone")
+    ]
     degrees = [int(text) / 1000.0 for text in readings if text and text.lstrip("-").isdigit()]
     return max(degrees) if degrees else None
 

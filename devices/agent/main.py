@@ -6,7 +6,7 @@ is an answer, not an end; the agent ends when its input ends.
 
 import os
 import sys
-from typing import Any, BinaryIO, Callable, Dict, Tuple
+from typing import Any, BinaryIO, Callable, Dict
 
 from devices.agent import circumstances, frames, onnxruntime_runtime, timing
 

@@ -5,8 +5,9 @@ clock; raw samples are returned and judged elsewhere.
 """
 
 import gc
+import math
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List
 
 Run = Callable[[], Any]
 
@@ -88,7 +89,7 @@ def _sample(run: Run, runs: int, walls: List[int], cpus: List[int]) -> None:
 def _warm_up(run: Run, plan: Plan) -> Dict[str, Any]:
     """Run until two consecutive windows agree, or the ceiling is reached."""
     start = time.perf_counter_ns()
-    runs, window, previous = 0, 3, None  # type: int, int, Optional[float]
+    runs, window, previous = 0, 3, math.nan
     while True:
         times = []
         for _ in range(window):
@@ -99,7 +100,7 @@ def _warm_up(run: Run, plan: Plan) -> Dict[str, Any]:
         typical = _median(times)
         elapsed_ms = (time.perf_counter_ns() - start) / 1e6
         enough = runs >= plan.warmup_runs and elapsed_ms >= plan.warmup_ms
-        settled = previous is not None and abs(typical - previous) < plan.settle * previous
+        settled = abs(typical - previous) < plan.settle * previous  # never while previous is NaN
         if (enough and settled) or elapsed_ms > plan.ceiling_ms:
             return {"runs": runs, "settled": settled, "typical_ns": typical}
         previous = typical

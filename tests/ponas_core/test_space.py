@@ -485,32 +485,13 @@ def test_a_space_without_stages_is_refused() -> None:
         space_from_toml(text)
 
 
+# fmt: off
 LITERALS = [
-    "-1",
-    "0",
-    "1",
-    "7",
-    "1_000_000",
-    "10_000_000_000",
-    "1e400",
-    "nan",
-    "-0.0",
-    "true",
-    "''",
-    "'skip'",
-    "'a\\tb'",
-    "[]",
-    "{}",
-    "[[]]",
-    "[1,2,3]",
-    "[1,1,-1]",
-    "1979-05-27",
-    "['skip']",
-    "['classifier']",
-    "['mb_k99_e99']",
-    "['onnx:a.onnx']",
-    "{a=1}",
+    "-1", "0", "1", "7", "1_000_000", "10_000_000_000", "1e400", "nan", "-0.0", "true", "''", "'skip'",
+    "'a\\tb'", "[]", "{}", "[[]]", "[1,2,3]", "[1,1,-1]", "1979-05-27", "['skip']", "['classifier']",
+    "['mb_k99_e99']", "['onnx:a.onnx']", "{a=1}",
 ]
+# fmt: on
 LINES = [number for number, line in enumerate(GOOD.splitlines()) if " = " in line]
 
 

@@ -39,7 +39,7 @@ def test_a_folded_convolution_equals_convolution_and_batch_norm(
     wanted = gamma * (plain - mean) / np.sqrt(variance.astype(np.float64) + epsilon) + beta
     room = 1e-5 * (1 + np.abs(gamma) * (80 + np.abs(mean)) / np.sqrt(variance + epsilon))
     assert np.all(np.abs(product(kernel) + bias - wanted) <= room)
-    assert (kernel.dtype, bias.dtype) == (np.float32, np.float32)
+    assert kernel.dtype == bias.dtype == np.dtype(np.float32)
     assert (kernel.shape, bias.shape) == (weight.shape, beta.shape)
 
 
@@ -61,7 +61,7 @@ def test_random_weights_follow_seed_and_name() -> None:
 
 def test_random_kernels_are_he_normal() -> None:
     values = RandomWeights().get("layer0.0.weight", (400, 10, 3, 3))
-    # 36,000 draws: a mean beyond 6 standard errors, or a spread 3 % off (8 standard errors), has chance < 1e-8
+    # 36,000 draws: a mean 6 standard errors off, or a spread 3 % off (8 of them), has a chance below 1e-8
     scale = np.sqrt(2 / 90)
     assert abs(values.mean()) < 6 * scale / np.sqrt(values.size)
     assert values.std() == pytest.approx(scale, rel=0.03)
