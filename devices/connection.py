@@ -51,8 +51,8 @@ class Connection:
         token = f"HWPROFILE-{secrets.token_hex(16)}"
         program = archive()
         self._errors = tempfile.TemporaryFile()
-        self._process = self._link.start(["-c", BOOTSTRAP, str(len(program)), token], self._errors)
         try:
+            self._process = self._start(["-c", BOOTSTRAP, str(len(program)), token], self._errors)
             self._deadline = time.monotonic() + START_TIMEOUT_S
             self._write(program)
             self._await_greeting(token.encode("ascii"))
@@ -99,6 +99,12 @@ class Connection:
             raise RequestFailed(str(header["error"]))
         return header
 
+    def _start(self, arguments: list[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        try:
+            return self._link.start(arguments, errors)
+        except OSError as error:
+            raise AgentDied(f"the agent cannot be started: {error}") from error
+
     def _await_greeting(self, token: bytes) -> None:
         """Discard what a login shell may print before the agent speaks."""
         seen = b""
@@ -107,7 +113,7 @@ class Connection:
             if not byte:
                 raise AgentDied(f"the agent did not start{self._last_words()}")
             seen += byte
-            if len(seen) > LARGEST_BANNER_BYTES:
+            if len(seen) > LARGEST_BANNER_BYTES + len(token):
                 raise AgentDied(f"more than {LARGEST_BANNER_BYTES} bytes came before the agent's greeting")
 
     def _write(self, data: bytes) -> None:

@@ -46,13 +46,13 @@ class Visit:
         try:
             cpu = fields.get("cpu_ns")
             return cls(
-                int(fields["runs_per_sample"]),
-                tuple(int(value) for value in fields["wall_ns"]),
-                None if cpu is None else tuple(int(value) for value in cpu),
-                int(fields["warmup_runs"]),
-                bool(fields["settled"]),
+                _whole(fields["runs_per_sample"]),
+                _wholes(fields["wall_ns"]),
+                None if cpu is None else _wholes(cpu),
+                _whole(fields["warmup_runs"]),
+                _truth(fields["settled"]),
             )
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not the samples of a visit: {error!r}") from error
 
     def to_json(self) -> dict[str, Any]:
@@ -64,3 +64,21 @@ class Visit:
             "warmup_runs": self.warmup_runs,
             "settled": self.settled,
         }
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or abs(value) >= 1 << 63:  # True is an int too
+        raise TypeError(f"{value!r:.80} is not a whole number of 64 bits")
+    return value
+
+
+def _wholes(values: object) -> tuple[int, ...]:
+    if not isinstance(values, (list, tuple)):
+        raise TypeError(f"{values!r:.80} is not a list")
+    return tuple(_whole(value) for value in values)
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r:.80} is neither true nor false")
+    return value

@@ -33,6 +33,8 @@ class Goal:
             raise ValueError(f"an interval needs at least 2 rounds (processes), got {self.rounds}")
         if self.most_rounds < self.rounds:
             raise ValueError(f"most_rounds {self.most_rounds} is below rounds {self.rounds}")
+        if self.most_failures < 1:
+            raise ValueError(f"most_failures is at least 1, got {self.most_failures}")
 
 
 @dataclass(frozen=True, slots=True)

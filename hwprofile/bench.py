@@ -52,8 +52,8 @@ class Subject(Protocol):
         """Names of the graphs of the first round."""
         ...
 
-    def choose(self, block_ms: Mapping[str, float]) -> Mapping[str, str]:
-        """Networks to measure from the second round on, with their roles, from the blocks' raw latencies."""
+    def choose(self, profile: Profile) -> Mapping[str, str]:
+        """Networks to measure from the second round on, with their roles, from the first round's latencies."""
         ...
 
     def graph(self, name: str, kind: Kind) -> Graph:
@@ -114,12 +114,7 @@ class _Bench:
             self._round(waiting, kinds)
 
     def _choose(self) -> None:
-        measured = {
-            name: self.profile.summary(name).median_ms
-            for name in self.profile.of_kind("block")
-            if self.profile.usable_visits(name)
-        }
-        self.writer.append({"row": "chosen", "networks": dict(self.subject.choose(measured))})
+        self.writer.append({"row": "chosen", "networks": dict(self.subject.choose(self.profile))})
 
     def _round(self, waiting: Sequence[str], kinds: Mapping[str, Kind]) -> None:
         """Measure what this round still lacks, and close it."""

@@ -32,7 +32,7 @@ class Front:
 
 def front_of(latency: SpaceLatency, scores: Scores) -> Front:
     """The exact front: by known accuracies where all are known, else by the score table."""
-    architectures = front(latency.space, scores, latency.sums)
+    architectures = front(latency.space, scores, latency.cost)
     values = [scores.value(architecture) for architecture in architectures]
     return Front(latency.space, scores, architectures, latency.predict(architectures), values)
 

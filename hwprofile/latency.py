@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from devices.statistics import visit_ms
 from hwprofile.errors import UserError
 from hwprofile.profile import Profile
-from hwprofile.subjects import cost_from_blocks
 from ponas_core.closed_loop import Latency
 from ponas_core.cost import CostTable
 from ponas_core.space import Architecture, SearchSpace
@@ -25,12 +23,12 @@ class SpaceLatency:
     Attributes:
         space: the space.
         table: the calibrated table.
-        sums: plain sums of the blocks as an additive cost, the solver's currency.
+        cost: its corrected block latencies as an additive cost, what the solver sees.
     """
 
     space: SearchSpace
     table: CalibratedTable
-    sums: CostTable
+    cost: CostTable
 
     @classmethod
     def from_profile(cls, profile: Profile, space: SearchSpace) -> SpaceLatency:
@@ -44,13 +42,15 @@ class SpaceLatency:
                 f"{profile.path} holds {profile.header.subject}, not {space.name}: "
                 f"give --space {profile.header.subject}, or another --profile"
             )
-        block_ms = {
-            name: profile.summary(name).median_ms
-            for name in profile.of_kind("block")
-            if profile.usable_visits(name)
+        measured = {name: profile.summary(name).median_ms for name in measured_blocks(profile)}
+        _check_complete(space, profile, measured)
+        blocks = {
+            key: block_numbers(space, key, latency_ms)
+            for key, latency_ms in measured.items()
+            if key in space.keyed_blocks
         }
-        sums = cost_from_blocks(space, block_ms)
-        return cls(space, CalibratedTable().fit(block_ms, network_timings(profile, space)), sums)
+        table = CalibratedTable().fit(blocks, network_timings(profile, space))
+        return cls(space, table, _cost(space, table.block_ms_.__getitem__, table.intercept_ms_))
 
     @property
     def process_sd(self) -> float:
@@ -63,22 +63,34 @@ class SpaceLatency:
 
     def predict(self, architectures: Sequence[Architecture]) -> list[Latency]:
         """Predicted latencies with their 95 % intervals."""
-        if not architectures:
-            return []
-        ops = np.array([architecture.ops for architecture in architectures])
-        median, half = self.table.predict(self.sums.totals(ops))
-        return [
-            Latency(float(middle), float(middle / (1 + width)), float(middle * (1 + width)))
-            for middle, width in zip(median, half, strict=True)
-        ]
+        found = self.table.predict([architecture.keys for architecture in architectures])
+        return [Latency(item.median_ms, item.low_ms, item.high_ms) for item in found]
 
-    def corrected_ms(self, sums_ms: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Predicted latencies from plain sums."""
-        return self.table.corrected_ms(sums_ms)
 
-    def largest_sum_ms(self, limit_ms: float) -> float:
-        """The solver's limit on the plain sum for a limit on the predicted latency."""
-        return self.table.largest_sum_ms(limit_ms)
+def measured_blocks(profile: Profile) -> list[str]:
+    """Keys of the blocks with at least one successful measurement."""
+    return [name for name in profile.of_kind("block") if profile.usable_visits(name)]
+
+
+def block_numbers(space: SearchSpace, key: str, latency_ms: float) -> dict[str, float]:
+    """What the latency model knows of a block."""
+    layer, op = space.keyed_blocks[key]
+    recipe, place = layer.recipe(op), layer.place
+    shape_out = recipe.output(place.shape_in)
+    activations = place.shape_in.channels * place.shape_in.pixels + shape_out.channels * shape_out.pixels
+    return {
+        "latency_ms": latency_ms,
+        "blocks": 1.0,
+        "weight_bytes": float(recipe.stored_bytes),
+        "activation_bytes": 4.0 * activations,
+    }
+
+
+def raw_cost(space: SearchSpace, profile: Profile) -> CostTable:
+    """Latencies of the blocks alone as an additive cost, uncorrected."""
+    measured = {name: profile.summary(name).median_ms for name in measured_blocks(profile)}
+    _check_complete(space, profile, measured)
+    return _cost(space, measured.__getitem__, 0.0)
 
 
 def network_timings(profile: Profile, space: SearchSpace) -> list[NetworkTiming]:
@@ -89,3 +101,26 @@ def network_timings(profile: Profile, space: SearchSpace) -> list[NetworkTiming]
         if process_ms:
             timings.append(NetworkTiming(space.parse(name).keys, process_ms))
     return timings
+
+
+def _cost(space: SearchSpace, block_ms: Callable[[str], float], fixed_ms: float) -> CostTable:
+    """Latencies of blocks by key as an additive cost; an identity leaves no operator, so it costs nothing."""
+
+    def of(key: str | None) -> float:
+        return 0.0 if key is None else block_ms(key)
+
+    fixed = fixed_ms + sum(of(layer.key(0)) for layer in space.fixed_layers)
+    rows = tuple(np.array([of(layer.key(op)) for op in range(len(layer.blocks))]) for layer in space.layers)
+    return CostTable("latency_ms", fixed, rows)
+
+
+def _check_complete(space: SearchSpace, profile: Profile, measured: dict[str, float]) -> None:
+    missing = [key for key in space.keyed_blocks if key not in measured]
+    if missing:
+        errors = profile.errors.get(missing[0])
+        why = f": {errors[-1]}" if errors else ""
+        raise UserError(
+            f"{profile.path} has no latency for {missing[0]}{why}"
+            f"{f' and {len(missing) - 1} more blocks' if len(missing) > 1 else ''}; measure them: "
+            f"hwprofile bench --space {profile.header.space or space.name} --fresh"
+        )

@@ -7,8 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from hwprofile.budget import Budget, in_words
 from hwprofile.latency import SpaceLatency
 from hwprofile.verification import Verifier
@@ -75,7 +73,7 @@ class Specializer:
         self.latency, self.scores, self.space = latency, scores, latency.space
         self.budgets = budgets
         self.most_accurate = self.candidate(select(self.space, scores, [], 1).architectures[0])
-        self.fastest = self.candidate(self.space.architecture(latency.sums.smallest()))
+        self.fastest = self.candidate(self.space.architecture(latency.cost.smallest()))
         limits = {
             quantity: [budget.at_most for budget in budgets if budget.quantity == quantity]
             for quantity in COMPLEXITIES
@@ -118,12 +116,11 @@ class Specializer:
         if error.name != "latency_ms":
             limit, smallest = in_words(error.name, error.at_most), in_words(error.name, error.smallest)
             return f"no network of {self.space.name} is within {limit}: the smallest reachable is {smallest}"
-        smallest_ms = float(self.latency.corrected_ms(np.array([error.smallest]))[0])
         budget = in_words("latency_ms", self.budget_ms or math.nan)
         beside = " together with the other budgets" if self.size_limits else ""
         return (
             f"no network of {self.space.name} is predicted within {budget}{beside}: "
-            f"the smallest reachable is {in_words('latency_ms', smallest_ms)}"
+            f"the smallest reachable is {in_words('latency_ms', error.smallest)}"
         )
 
     def solve(self, predicted_ms: float | None) -> Architecture:
@@ -134,7 +131,7 @@ class Specializer:
         """
         limits = list(self.size_limits)
         if predicted_ms is not None:
-            limits.append(Limit(self.latency.sums, self.latency.largest_sum_ms(predicted_ms)))
+            limits.append(Limit(self.latency.cost, predicted_ms))
         started = time.perf_counter()
         self.selection = select(self.space, self.scores, limits, 1 + RUNNERS_UP)
         self.solve_ms = (time.perf_counter() - started) * 1e3

@@ -13,9 +13,9 @@ import numpy as np
 
 from devices.measurement import Graph
 from hwprofile.errors import UserError
-from hwprofile.profile import Kind
+from hwprofile.latency import raw_cost
+from hwprofile.profile import Kind, Profile
 from ponas_core import probes
-from ponas_core.cost import CostTable
 from ponas_core.score_table import ScoreTable, macs_proxy
 from ponas_core.space import SearchSpace
 from ponas_core.space_file import shipped_space
@@ -56,10 +56,10 @@ class SpaceSubject:
         blocks: dict[str, Kind] = dict.fromkeys(self.definition.keyed_blocks, "block")
         return blocks | {str(canary): "network" for canary in probes.canaries(self.definition)}
 
-    def choose(self, block_ms: Mapping[str, float]) -> Mapping[str, str]:
+    def choose(self, profile: Profile) -> Mapping[str, str]:
         """Canaries, winners over the raw table, and a few random networks."""
         roles = {str(canary): "canary" for canary in probes.canaries(self.definition)}
-        cost = cost_from_blocks(self.definition, block_ms)
+        cost = raw_cost(self.definition, profile)
         for architecture in probes.winners(self.definition, self.scores, cost, self.networks):
             roles.setdefault(str(architecture), "winner")
         rng = np.random.default_rng(0)
@@ -84,28 +84,6 @@ class SpaceSubject:
             layers, key=lambda key: layers[key][0].recipe(layers[key][1]).macs(layers[key][0].place.shape_in)
         )
         return self.graph(by_macs[len(by_macs) // 2], "block")
-
-
-def cost_from_blocks(space: SearchSpace, block_ms: Mapping[str, float]) -> CostTable:
-    """Latencies of blocks by key as an additive cost of a space; identities cost nothing.
-
-    Raises:
-        UserError: a block was not measured; the message names it and the command that measures it.
-    """
-
-    def cost(key: str | None) -> float:
-        if key is None:
-            return 0.0
-        if key not in block_ms:
-            raise UserError(
-                f"block {key} has no latency in this profile; measure it: "
-                f"hwprofile bench --space {space.name} --fresh"
-            )
-        return block_ms[key]
-
-    fixed = sum(cost(layer.key(0)) for layer in space.fixed_layers)
-    rows = tuple(np.array([cost(layer.key(op)) for op in range(len(layer.blocks))]) for layer in space.layers)
-    return CostTable("latency_ms", fixed, rows)
 
 
 def _bytes(model: object) -> bytes:
@@ -153,7 +131,7 @@ class ModelsSubject:
         """Every file."""
         return dict.fromkeys(self.files, "model")
 
-    def choose(self, block_ms: Mapping[str, float]) -> Mapping[str, str]:
+    def choose(self, profile: Profile) -> Mapping[str, str]:
         """Nothing more."""
         return {}
 

@@ -25,7 +25,8 @@ _FLOAT32 = 1  # onnx.TensorProto.FLOAT
 def load(block: OnnxBlock, folder: Path, place: Placement) -> OnnxBlock:
     """Return the block with its graph, checked against the place where it shall stand.
 
-    The file has one input and one output of rank 4 (N, C, H, W), float32; the batch may be symbolic.
+    The file has one input and one output of rank 4 (N, C, H, W), float32; the batch may be symbolic. It uses
+    the standard operators and holds its numbers itself.
 
     Raises:
         ValueError: unreadable, not ONNX, or another shape than the place needs.

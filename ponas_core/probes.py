@@ -39,6 +39,6 @@ def canaries(space: SearchSpace) -> tuple[Architecture, Architecture]:
         space.architecture(
             [int(np.argsort(row, kind="stable")[round(share * (row.size - 1))]) for row in rows]
         )
-        for share in (1 / 3, 2 / 3)
+        for share in (1 / 3, 3 / 4)
     )
     return light, heavy

@@ -1,8 +1,12 @@
 """The additive latency table with a calibration on whole networks.
 
-Blocks timed alone in a hot loop flatter a network: its weights and activations leave the caches between two
-inferences. So the sum of the blocks is corrected by a line (or a gently bent one) fitted on whole networks
-measured in the same profile. The model knows only names with milliseconds.
+A block timed alone in a hot loop flatters a network in some ways (inside it, weights and activations have left
+the caches) and blames it in others (a call of the runtime has a price that a network pays once). So a network is
+
+    intercept + sum over its blocks of  a * latency + b * 1 + c * weight bytes + d * activation bytes
+
+fitted on whole networks measured in the same profile, with weak priors that leave the plain sum where there is
+no evidence. The result is additive again: one corrected cost per block. The model knows only named numbers.
 """
 
 from __future__ import annotations
@@ -15,12 +19,21 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
+FEATURES = ("latency_ms", "blocks", "weight_bytes", "activation_bytes")
+"""Named numbers of a block: its latency alone, 1, and what it moves."""
+SLOPE, SLOPE_SD = 1.05, 0.15
+FEATURE_SD = 0.05
+"""Prior spread of what a feature other than latency adds to a network, relative to the network's latency."""
+INTERCEPT_SD = 0.05
+NOISE_SD, NOISE_WEIGHT = 0.015, 5
+"""Prior of the relative residuals, worth so many networks."""
 SMALLEST_PROCESS_SD = 0.005
-"""Relative spread between processes that is assumed at least."""
-PRIOR_SLOPE, PRIOR_SLOPE_SD = 1.1, 0.15
-PRIOR_INTERCEPT_SD = 0.10
-PRIOR_BEND_SD = 0.05
-"""Weak priors of the line: networks are about a tenth slower than the sum of their blocks in a hot loop."""
+UNKNOWN_PROCESS_SD = 0.015
+SMALLEST_SHARE = 0.2
+"""A corrected block is never cheaper than this share of its latency alone."""
+UNCALIBRATED_HALF_WIDTH = 0.5
+CONFIRMING_PROCESSES = 5
+"""A prediction's interval is for a measurement over so many processes."""
 
 
 class MissingBlock(KeyError):
@@ -55,108 +68,99 @@ class Prediction:
 
 
 class CalibratedTable:
-    """Sum of block latencies, corrected by a line fitted on whole networks.
-
-    With t the sum of the blocks relative to its mean over the calibration networks, a network takes
-    `mean * (a * t + b + c * (t - 1)^2)`; c is fitted only with `bend`.
-
-    Args:
-        bend: fit the third coefficient.
+    """Sum of block latencies, corrected by whole networks.
 
     Attributes:
-        block_ms_: latency of each block alone.
-        coefficients_: a, b, c.
-        residual_sd_: relative spread of the calibration networks around the line.
+        features_: `FEATURES` of every block, by key.
+        coefficients_: what one unit of each feature adds, and the intercept last, milliseconds.
+        block_ms_: corrected cost of every block, by key.
+        intercept_ms_: what every network pays once.
+        residual_sd_: relative spread of the calibration networks around the fit.
         process_sd_: relative spread between processes, pooled over networks.
-        networks_: how many networks calibrate; 0 leaves the plain sum.
+        networks_: how many networks calibrate; with none the table is the plain sum.
     """
 
-    def __init__(self, *, bend: bool = True) -> None:
-        """Store the choice."""
-        self.bend = bend
-
-    def fit(self, block_ms: Mapping[str, float], networks: Sequence[NetworkTiming] = ()) -> CalibratedTable:
+    def fit(
+        self, blocks: Mapping[str, Mapping[str, float]], networks: Sequence[NetworkTiming] = ()
+    ) -> CalibratedTable:
         """Learn from blocks and measured networks.
+
+        Args:
+            blocks: `FEATURES` of every block, by key.
+            networks: measured networks; their blocks must be among `blocks`.
 
         Raises:
             MissingBlock: a network has a block that was not measured.
         """
-        self.block_ms_ = dict(block_ms)
+        self.features_ = {
+            key: np.array([numbers[name] for name in FEATURES]) for key, numbers in blocks.items()
+        }
         self.networks_ = len(networks)
-        sums = np.array([self.sum_ms(network.keys) for network in networks])
-        times = np.array([network.latency_ms for network in networks])
-        self.scale_ = float(sums.mean()) if self.networks_ else 1.0
         self.process_sd_ = _pooled_process_sd(networks)
-        self._fit_line(sums / self.scale_, times / self.scale_)
+        if networks:
+            design = np.stack([self.network_features(network.keys) for network in networks])
+            self._fit(design, np.array([network.latency_ms for network in networks]))
+        else:
+            self.coefficients_ = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+        self.intercept_ms_ = float(self.coefficients_[-1])
+        self.block_ms_ = {
+            key: max(float(numbers @ self.coefficients_[:-1]), SMALLEST_SHARE * float(numbers[0]))
+            for key, numbers in self.features_.items()
+        }
         return self
 
-    def _fit_line(self, t: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-        """Least squares of relative residuals with weak priors; the noise is estimated once, then used."""
-        prior_sd = np.array([PRIOR_SLOPE_SD, PRIOR_INTERCEPT_SD, PRIOR_BEND_SD if self.bend else 1e-9])
-        prior_mean = np.array([PRIOR_SLOPE, 0.0, 0.0])
-        design = self._design(t) / y[:, None]
-        sd = 0.015
-        for _ in range(3):
+    def _fit(self, features: NDArray[np.float64], times_ms: NDArray[np.float64]) -> None:
+        """Least squares of relative residuals with the priors; the noise is estimated along."""
+        scale = np.maximum(features.mean(axis=0), 1e-12)
+        typical_ms = times_ms.mean()
+        prior_sd = np.array(
+            [SLOPE_SD, *[FEATURE_SD * typical_ms] * (len(FEATURES) - 1), INTERCEPT_SD * typical_ms]
+        )
+        prior_sd[1:-1] /= scale[1:-1]
+        prior = np.array([SLOPE, *[0.0] * len(FEATURES)])
+        design = features / times_ms[:, None]
+        sd = NOISE_SD
+        for _ in range(5):
             precision = design.T @ design / sd**2 + np.diag(prior_sd**-2.0)
-            right = design.T @ np.ones(len(y)) / sd**2 + prior_mean / prior_sd**2
-            self.coefficients_ = np.linalg.solve(precision, right)
+            self.coefficients_ = np.linalg.solve(precision, design.sum(axis=0) / sd**2 + prior / prior_sd**2)
             residuals = design @ self.coefficients_ - 1
-            # five degrees of prior belief in 1.5 % keep the estimate sane for two or three networks
-            sd = float(np.sqrt((residuals @ residuals + 5 * 0.015**2) / (len(y) + 5)))
+            freedom = len(times_ms) + NOISE_WEIGHT
+            sd = float(np.sqrt((residuals @ residuals + NOISE_WEIGHT * NOISE_SD**2) / freedom))
         self.residual_sd_ = sd
         self.covariance_ = np.linalg.inv(precision)
 
-    @staticmethod
-    def _design(t: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack([t, np.ones_like(t), (t - 1) ** 2], axis=1)
+    def network_features(self, keys: Sequence[str]) -> NDArray[np.float64]:
+        """Totals of `FEATURES` over blocks, and 1 for the intercept; MissingBlock for an unknown key."""
+        total = np.zeros(len(FEATURES))
+        for key in keys:
+            if key not in self.features_:
+                raise MissingBlock(key)
+            total += self.features_[key]
+        return np.append(total, 1.0)
 
-    def sum_ms(self, keys: Sequence[str]) -> float:
-        """Plain sum of the blocks; MissingBlock for one that was not measured."""
-        try:
-            return sum(self.block_ms_[key] for key in keys)
-        except KeyError as error:
-            raise MissingBlock(str(error.args[0])) from error
-
-    def corrected_ms(self, sums_ms: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Latencies of networks from the plain sums of their blocks; never below half of the sum."""
-        if not self.networks_:
-            return sums_ms
-        line = self.scale_ * (self._design(sums_ms / self.scale_) @ self.coefficients_)
-        return np.maximum(line, 0.5 * sums_ms)
-
-    def predict(self, sums_ms: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Latencies and relative half widths of their 95 % intervals, from the plain sums of the blocks."""
-        median = self.corrected_ms(sums_ms)
-        if not self.networks_:
-            return median, np.full_like(median, 0.5)
-        design = self.scale_ * self._design(sums_ms / self.scale_) / median[:, None]
-        leverage = np.einsum("ij,jk,ik->i", design, self.covariance_, design)
-        sd = np.sqrt(self.residual_sd_**2 + leverage + self.process_sd_**2 / 5)
-        return median, stdtrit(self.networks_ + 2, 0.5 + CONFIDENCE / 2) * sd
-
-    def prediction(self, keys: Sequence[str]) -> Prediction:
-        """Latency of one network with its interval; MissingBlock for a block that was not measured."""
-        median, half = self.predict(np.array([self.sum_ms(keys)]))
-        return Prediction(
-            float(median[0]), float(median[0] / (1 + half[0])), float(median[0] * (1 + half[0]))
+    def predict(self, networks: Sequence[Sequence[str]]) -> list[Prediction]:
+        """Latencies of networks, each given as the keys of its blocks; MissingBlock for an unknown key."""
+        if not networks:
+            return []
+        features = np.stack([self.network_features(keys) for keys in networks])
+        medians = np.array(
+            [self.intercept_ms_ + sum(self.block_ms_[key] for key in keys) for keys in networks]
         )
+        return [
+            Prediction(float(median), float(median / (1 + half)), float(median * (1 + half)))
+            for median, half in zip(medians, self._half_widths(features, medians), strict=True)
+        ]
 
-    def largest_sum_ms(self, limit_ms: float) -> float:
-        """The largest plain sum whose corrected latency is within a limit: the budget for a solver.
-
-        The correction rises with the sum over the range that the calibration networks span; a bisection is
-        exact to the last bit there.
-        """
-        low, high = 0.0, 2.0 * limit_ms
-        for _ in range(200):
-            middle = (low + high) / 2
-            if middle in (low, high):
-                break
-            low, high = (middle, high) if self._corrected(middle) <= limit_ms else (low, middle)
-        return low
-
-    def _corrected(self, sum_ms: float) -> float:
-        return float(self.corrected_ms(np.array([sum_ms]))[0])
+    def _half_widths(
+        self, features: NDArray[np.float64], medians_ms: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Relative half widths of the 95 % intervals: scatter, what the fit leaves open, and processes."""
+        if not self.networks_:
+            return np.full(len(medians_ms), UNCALIBRATED_HALF_WIDTH)
+        relative = features / medians_ms[:, None]
+        leverage = np.einsum("ij,jk,ik->i", relative, self.covariance_, relative)
+        variance = self.residual_sd_**2 + leverage + self.process_sd_**2 / CONFIRMING_PROCESSES
+        return np.asarray(stdtrit(self.networks_ + NOISE_WEIGHT, 0.5 + CONFIDENCE / 2) * np.sqrt(variance))
 
 
 def _pooled_process_sd(networks: Sequence[NetworkTiming]) -> float:
@@ -164,6 +168,6 @@ def _pooled_process_sd(networks: Sequence[NetworkTiming]) -> float:
     logs = [np.log(network.process_ms) for network in networks if len(network.process_ms) > 1]
     freedom = sum(values.size - 1 for values in logs)
     if not freedom:
-        return 0.015
+        return UNKNOWN_PROCESS_SD
     squares = sum(float(((values - values.mean()) ** 2).sum()) for values in logs)
     return max(SMALLEST_PROCESS_SD, float(np.sqrt(squares / freedom)))

@@ -1,5 +1,6 @@
 """ONNX Runtime on the target: loads an ONNX graph and makes it a callable to time."""
 
+import os
 from typing import Any, Callable, Dict
 
 NAME = "onnxruntime"
@@ -30,6 +31,8 @@ def load(graph: bytes, settings: Dict[str, Any]) -> Callable[[], Any]:
     Raises:
         ValueError: the provider is absent, or an input has a dynamic or unknown shape.
     """
+    # official builds send telemetry from a thread of the timed process, and leave a temporary file
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     if settings["provider"] not in onnxruntime.get_available_providers():

@@ -173,6 +173,7 @@ def test_an_architecture_is_read_from_indexes_digits_or_block_strings(text: str)
     [
         ("", "names 0 blocks, but nasbench-macro has 8 layers"),
         ("2210211", "names 1 blocks, but nasbench-macro has 8 layers"),
+        ("mb_k3_e3", "names 1 blocks, but nasbench-macro has 8 layers"),
         ("2,2,1,0,2,1,1", "names 7 blocks"),
         ("2,2,1,0,2,1,1,0,0", "names 9 blocks"),
         ("22102113", "layer7 has ops 0 to 2, not 3"),

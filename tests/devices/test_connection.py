@@ -1,0 +1,293 @@
+"""The host's end of an agent: greetings, deaths, and nothing left over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from devices import connection as connection_module
+from devices.agent import frames
+from devices.connection import LARGEST_BANNER_BYTES, AgentDied, Connection, RequestFailed
+from devices.link import LocalLink
+
+
+class WatchedLink(LocalLink):
+    """This computer; runs some code before the agent comes, and remembers the processes."""
+
+    def __init__(self, before: str = "") -> None:
+        self.before = before
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, arguments: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+        flag, program, *rest = arguments
+        options = ["-X", "faulthandler", flag, f"{self.before}\n{program}", *rest]
+        self.started.append(super().start(options, stderr))
+        return self.started[-1]
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self.started]
+
+
+class ScriptLink(LocalLink):
+    """This computer, running a script in place of the agent."""
+
+    def __init__(self, script: str) -> None:
+        self.script = script
+
+    def start(self, arguments: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+        return super().start(["-c", self.script, *arguments[2:]], stderr)
+
+
+def on_describe(code: str) -> str:
+    """Code that an agent runs in the middle of a request."""
+    return f"import os, platform, sys, time\ndef instead():\n    {code}\nplatform.machine = instead"
+
+
+def describe(connection: Connection, timeout_s: float = 60.0) -> frames.Header:
+    return connection.request("describe", timeout_s=timeout_s, runtime="onnxruntime", threads=1)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a child has ended and been waited for; a zombie has not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+# --- the greeting
+
+
+@pytest.mark.parametrize(
+    "banner",
+    ["'Welcome to Ubuntu\\n'", "'HWPROFILE-' * 100", "'\\0\\xff\\n' * 500", f"'x' * {LARGEST_BANNER_BYTES}"],
+)
+def test_what_a_login_shell_prints_is_discarded(banner: str) -> None:
+    link = WatchedLink(
+        f"import sys; sys.stdout.buffer.write(({banner}).encode('latin-1')); sys.stdout.flush()"
+    )
+    with Connection(link) as connection:
+        assert "conditions" in connection.request("conditions")
+
+
+def test_too_long_a_banner_is_refused() -> None:
+    link = WatchedLink(f"import os; os.write(1, b'x' * {LARGEST_BANNER_BYTES + 1})")
+    with pytest.raises(AgentDied, match="more than 65536 bytes came before the agent's greeting"):
+        Connection(link).__enter__()
+    assert all(map(is_gone, link.pids))
+
+
+def test_an_endless_banner_is_refused() -> None:
+    link = ScriptLink("import os\nwhile True: os.write(1, b'login: ')")
+    with pytest.raises(AgentDied, match="came before the agent's greeting"):
+        Connection(link).__enter__()
+
+
+def test_an_agent_that_ends_before_its_greeting_is_quoted() -> None:
+    link = WatchedLink("import sys; sys.exit('no space left on the board')")
+    with pytest.raises(AgentDied, match="its last words: no space left on the board"):
+        Connection(link).__enter__()
+    assert all(map(is_gone, link.pids))
+
+
+def test_an_agent_that_never_greets_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "START_TIMEOUT_S", 0.3)
+    link = WatchedLink("import time; time.sleep(600)")
+    with pytest.raises(AgentDied, match="gave no answer in time"):
+        Connection(link).__enter__()
+    assert all(map(is_gone, link.pids))
+
+
+def test_a_greeting_is_another_one_each_time() -> None:
+    link = ScriptLink("import sys; sys.exit(sys.argv[2])")
+    messages = set()
+    for _ in range(2):
+        with pytest.raises(AgentDied, match=r"its last words: HWPROFILE-[0-9a-f]{32}$") as caught:
+            Connection(link).__enter__()
+        messages.add(str(caught.value))
+    assert len(messages) == 2
+
+
+def test_a_link_that_cannot_start_anything_is_an_agent_that_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(AgentDied, match=r"the agent cannot be started: .*/nowhere/python"):
+        Connection(LocalLink()).__enter__()
+
+
+# --- deaths
+
+
+@pytest.mark.parametrize(
+    ("death", "message"),
+    [
+        ("os.abort()", "its last words: Fatal Python error: Aborted"),
+        (
+            "sys.stderr.write('out of memory'); sys.stderr.flush(); os._exit(1)",
+            "its last words: out of memory",
+        ),
+        ("os.kill(os.getpid(), 9)", "^the other side closed the stream$"),
+        ("raise SystemExit('enough')", "its last words: enough"),
+    ],
+    ids=["abort", "exit", "kill", "SystemExit"],
+)
+def test_an_agent_that_dies_in_a_request_is_quoted(death: str, message: str) -> None:
+    link = WatchedLink(on_describe(death))
+    with Connection(link) as connection:
+        with pytest.raises(AgentDied, match=message):
+            describe(connection)
+        with pytest.raises(AgentDied):
+            connection.request("conditions")
+    assert all(map(is_gone, link.pids))
+
+
+def test_long_last_words_are_cut_to_their_end() -> None:
+    code = "sys.stderr.write('x' * 100_000 + 'the cause'); sys.stderr.flush(); os._exit(1)"
+    with Connection(WatchedLink(on_describe(code))) as connection, pytest.raises(AgentDied) as caught:
+        describe(connection)
+    assert str(caught.value).endswith("xthe cause")
+    assert len(str(caught.value)) < 2200
+
+
+def test_a_hung_agent_is_an_agent_that_died() -> None:
+    code = "sys.stderr.write('waiting for the bus'); sys.stderr.flush(); time.sleep(600)"
+    link = WatchedLink(on_describe(code))
+    with (
+        Connection(link) as connection,
+        pytest.raises(AgentDied, match=r"no answer in time.*waiting for the bus"),
+    ):
+        describe(connection, timeout_s=1.0)
+    assert all(map(is_gone, link.pids))
+
+
+def test_an_agent_that_does_not_read_is_an_agent_that_died() -> None:
+    link = WatchedLink()
+    with Connection(link) as connection:
+        os.kill(link.pids[0], signal.SIGSTOP)
+        with pytest.raises(AgentDied, match="does not read what it is sent"):
+            connection.request("load", b"x" * 10_000_000, timeout_s=0.3)
+    assert all(map(is_gone, link.pids))
+
+
+def test_an_agent_killed_between_requests_is_an_agent_that_died() -> None:
+    link = WatchedLink()
+    with Connection(link) as connection:
+        link.started[0].kill()
+        link.started[0].wait()
+        with pytest.raises(AgentDied, match="the agent ended"):
+            connection.request("conditions")
+
+
+GREET_THEN = (
+    "import os, sys\n"
+    "sys.stdin.buffer.read(int(sys.argv[1]))\n"
+    "os.write(1, sys.argv[2].encode() + {!r})\n"
+    "os.close(1)\n"
+    "sys.stdin.buffer.read()\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (b"", "the other side closed the stream"),
+        (b"Segmentation fault (core dumped)", "not a frame: it begins with b'Segmentation fau'"),
+        (frames.encode({"identity": {}})[:-1], "ended inside a frame"),
+        (frames.encode({"identity": {}}, b"payload"), "ended inside a frame"),
+        (b"HWP1" + b"\xff" * 12, "is refused"),
+        (b"HWP1" + bytes(3) + b"\x02" + bytes(8) + b"[]", "not a JSON object"),
+    ],
+    ids=["nothing", "text", "half a header", "no payload", "too large", "no object"],
+)
+def test_what_is_no_answer_is_an_agent_that_died(said: bytes, message: str) -> None:
+    with Connection(ScriptLink(GREET_THEN.format(said))) as connection:
+        with pytest.raises(AgentDied) as caught:
+            connection.request("conditions")
+        assert message in str(caught.value)
+
+
+# --- errors that are answers
+
+
+def test_a_request_that_failed_leaves_the_connection_usable() -> None:
+    with Connection(LocalLink()) as connection:
+        for _ in range(3):
+            with pytest.raises(RequestFailed, match="unknown verb 'dance'"):
+                connection.request("dance", b"payload" * 50_000)
+            assert "conditions" in connection.request("conditions")
+
+
+# --- ends
+
+
+def test_close_may_be_repeated() -> None:
+    link = WatchedLink()
+    with Connection(link) as connection:
+        connection.close()
+        connection.close()
+        assert all(map(is_gone, link.pids))
+    connection.close()
+
+
+def test_a_closed_connection_says_so() -> None:
+    with Connection(LocalLink()) as connection:
+        connection.close()
+        with pytest.raises(AgentDied, match="the agent is not running"):
+            connection.request("conditions")
+
+
+def test_a_connection_that_was_never_opened_says_so_and_can_be_closed() -> None:
+    connection = Connection(LocalLink())
+    with pytest.raises(AgentDied, match="the agent is not running"):
+        connection.request("conditions")
+    connection.close()
+
+
+def test_an_error_on_the_host_ends_the_agent_too() -> None:
+    link = WatchedLink()
+    with pytest.raises(ZeroDivisionError), Connection(link):
+        raise ZeroDivisionError
+    assert all(map(is_gone, link.pids))
+
+
+def test_ctrl_c_in_the_terminal_does_not_reach_the_agent() -> None:
+    link = WatchedLink()
+    with Connection(link):
+        assert os.getsid(link.pids[0]) == link.pids[0]
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc on this system")
+def test_twenty_connections_leave_no_process_and_no_descriptor() -> None:
+    link, broken = WatchedLink(), WatchedLink("raise SystemExit")
+    before = open_descriptors()
+    for _ in range(20):
+        with Connection(link) as connection:
+            connection.request("conditions")
+    for _ in range(5):
+        with pytest.raises(AgentDied):
+            Connection(broken).__enter__()
+    assert open_descriptors() == before
+    assert len(link.pids) == 20
+    assert all(map(is_gone, link.pids + broken.pids))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc on this system")
+def test_a_link_that_cannot_start_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = open_descriptors()
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    connection = Connection(LocalLink())
+    with pytest.raises(AgentDied):
+        connection.__enter__()
+    assert open_descriptors() == before

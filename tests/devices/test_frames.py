@@ -1,0 +1,159 @@
+"""Frames: what is written is read back, and nothing else is taken for a frame."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from devices.agent import frames
+from devices.agent.frames import FrameError
+
+NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+HEADERS = st.dictionaries(st.text(), JSON, max_size=5)
+PREFIX = struct.Struct(">4sIQ")
+
+
+class Recorder:
+    """A stream that remembers how many bytes it was asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self.stream = io.BytesIO(data)
+        self.asked: list[int] = []
+
+    def read(self, size: int) -> bytes:
+        self.asked.append(size)
+        return self.stream.read(size)
+
+
+def frame(header: dict[str, Any], payload: bytes = b"") -> bytes:
+    return frames.encode(header, payload) + payload
+
+
+def with_text(text: bytes) -> bytes:
+    return PREFIX.pack(frames.MAGIC, len(text), 0) + text
+
+
+@NO_DEADLINE
+@given(HEADERS, st.binary(max_size=200))
+def test_a_frame_is_read_as_it_was_written(header: dict[str, Any], payload: bytes) -> None:
+    assert frames.read(io.BytesIO(frame(header, payload)).read) == (header, payload)
+
+
+@NO_DEADLINE
+@given(st.lists(st.tuples(HEADERS, st.binary(max_size=20)), max_size=4))
+def test_frames_follow_each_other_until_the_stream_ends(sent: list[tuple[dict[str, Any], bytes]]) -> None:
+    stream = io.BytesIO(b"".join(frame(header, payload) for header, payload in sent))
+    assert [frames.read(stream.read) for _ in sent] == sent
+    with pytest.raises(EOFError, match="closed the stream"):
+        frames.read(stream.read)
+
+
+@NO_DEADLINE
+@given(HEADERS, st.binary(max_size=50), st.data())
+def test_a_frame_that_is_cut_off_is_refused(
+    header: dict[str, Any], payload: bytes, data: st.DataObject
+) -> None:
+    whole = frame(header, payload)
+    cut = data.draw(st.integers(1, len(whole) - 1))
+    with pytest.raises(FrameError, match="ended inside a frame"):
+        frames.read(io.BytesIO(whole[:cut]).read)
+
+
+@NO_DEADLINE
+@given(st.binary(min_size=16, max_size=100).filter(lambda data: not data.startswith(frames.MAGIC)))
+def test_another_magic_is_refused_before_anything_else_is_read(data: bytes) -> None:
+    stream = Recorder(data)
+    with pytest.raises(FrameError, match="not a frame: it begins with"):
+        frames.read(stream.read)
+    assert stream.asked == [PREFIX.size]
+
+
+@NO_DEADLINE
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**64 - 1),
+    st.sampled_from(["header", "payload"]),
+)
+@example(frames.LARGEST_HEADER_BYTES + 1, 0, "as is")
+@example(0, frames.LARGEST_PAYLOAD_BYTES + 1, "as is")
+def test_a_length_over_its_limit_is_refused_before_anything_is_read(
+    header_length: int, payload_length: int, which: str
+) -> None:
+    if which == "header":
+        header_length = max(header_length, frames.LARGEST_HEADER_BYTES + 1)
+    if which == "payload":
+        payload_length = max(payload_length, frames.LARGEST_PAYLOAD_BYTES + 1)
+    stream = Recorder(PREFIX.pack(frames.MAGIC, header_length, payload_length) + b"{}")
+    with pytest.raises(FrameError, match="is refused"):
+        frames.read(stream.read)
+    assert stream.asked == [PREFIX.size]
+
+
+def test_the_largest_lengths_are_not_refused() -> None:
+    stream = Recorder(PREFIX.pack(frames.MAGIC, frames.LARGEST_HEADER_BYTES, frames.LARGEST_PAYLOAD_BYTES))
+    with pytest.raises(FrameError, match="ended inside"):
+        frames.read(stream.read)
+    assert stream.asked[1:] == [frames.LARGEST_HEADER_BYTES, frames.LARGEST_PAYLOAD_BYTES]
+
+
+@NO_DEADLINE
+@given(st.binary(max_size=100), st.booleans(), st.integers(0, 40), st.integers(0, 40))
+def test_garbage_gives_a_frame_error_or_the_end_or_an_object(
+    garbage: bytes, framed: bool, header_length: int, payload_length: int
+) -> None:
+    prefix = PREFIX.pack(frames.MAGIC, header_length, payload_length) if framed else b""
+    try:
+        header, payload = frames.read(io.BytesIO(prefix + garbage).read)
+    except (FrameError, EOFError):
+        return
+    assert isinstance(header, dict)
+    assert len(payload) == payload_length
+
+
+@NO_DEADLINE
+@given(JSON.filter(lambda value: not isinstance(value, dict)))
+def test_a_header_that_is_no_object_is_refused(value: object) -> None:
+    with pytest.raises(FrameError, match="not a JSON object"):
+        frames.read(io.BytesIO(with_text(json.dumps(value).encode())).read)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"{'a': 1}",
+        b'{"a": 1} trailing',
+        b"[" * 100_000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+    ],
+    ids=["empty", "open", "not utf-8", "python", "trailing", "deep", "long number"],
+)
+def test_a_header_that_is_no_json_is_refused(text: bytes) -> None:
+    with pytest.raises(FrameError, match="not JSON"):
+        frames.read(io.BytesIO(with_text(text)).read)
+
+
+def test_a_header_over_the_limit_is_not_written() -> None:
+    with pytest.raises(FrameError, match="too large"):
+        frames.encode({"text": "x" * frames.LARGEST_HEADER_BYTES})
+
+
+def test_a_payload_over_the_limit_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "LARGEST_PAYLOAD_BYTES", 10)
+    assert frames.encode({}, b"x" * 10)
+    with pytest.raises(FrameError, match="too large"):
+        frames.encode({}, b"x" * 11)

@@ -1,0 +1,126 @@
+"""Visits: what they promise, and their way through JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devices.measurement import Visit
+
+NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
+
+TIMES = st.integers(1, 2**62)
+COUNTS = st.integers(1, 100_000)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+GOOD: dict[str, Any] = {
+    "runs_per_sample": 3,
+    "wall_ns": [1_000_000, 1_100_000],
+    "cpu_ns": [900_000, 1_000_000],
+    "warmup_runs": 6,
+    "settled": True,
+}
+
+
+@st.composite
+def visits(draw: st.DrawFn) -> Visit:
+    wall = draw(st.lists(TIMES, min_size=1, max_size=12))
+    cpu = draw(st.none() | st.lists(st.integers(0, 2**62), min_size=len(wall), max_size=len(wall)))
+    return Visit(
+        draw(COUNTS),
+        tuple(wall),
+        None if cpu is None else tuple(cpu),
+        draw(st.integers(0, 10**6)),
+        draw(st.booleans()),
+    )
+
+
+@NO_DEADLINE
+@given(visits())
+def test_a_visit_comes_back_from_json_as_it_was(visit: Visit) -> None:
+    assert Visit.from_json(json.loads(json.dumps(visit.to_json()))) == visit
+
+
+def test_a_visit_without_a_thread_clock_may_leave_its_field_out() -> None:
+    without = {name: value for name, value in GOOD.items() if name != "cpu_ns"}
+    assert Visit.from_json(without).cpu_ns is None
+
+
+@pytest.mark.parametrize("name", [name for name in GOOD if name != "cpu_ns"])
+def test_a_missing_field_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Visit.from_json({key: value for key, value in GOOD.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("runs_per_sample", 0),
+        ("runs_per_sample", "3"),
+        ("runs_per_sample", 1.5),
+        ("runs_per_sample", float("inf")),
+        ("runs_per_sample", True),
+        ("runs_per_sample", 2**63),
+        ("runs_per_sample", None),
+        ("wall_ns", []),
+        ("wall_ns", [1, 0]),
+        ("wall_ns", [1, -5]),
+        ("wall_ns", "12"),
+        ("wall_ns", {"1": 2}),
+        ("wall_ns", 7),
+        ("wall_ns", [1, None]),
+        ("wall_ns", [1, float("nan")]),
+        ("wall_ns", [10**400, 1]),
+        ("cpu_ns", [1]),
+        ("cpu_ns", "12"),
+        ("cpu_ns", [1, float("inf")]),
+        ("warmup_runs", [3]),
+        ("settled", "false"),
+        ("settled", 1),
+    ],
+)
+def test_a_field_of_another_type_or_meaning_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError):
+        Visit.from_json({**GOOD, name: value})
+
+
+@pytest.mark.parametrize("fields", [[], None, "text", 3])
+def test_what_is_no_object_is_refused(fields: Any) -> None:
+    with pytest.raises(ValueError, match="not the samples of a visit"):
+        Visit.from_json(fields)
+
+
+@NO_DEADLINE
+@given(st.dictionaries(st.sampled_from(sorted(GOOD)), JSON, min_size=1))
+def test_malformed_json_gives_a_value_error_or_an_honest_visit(changes: dict[str, Any]) -> None:
+    fields = {**GOOD, **changes}
+    try:
+        visit = Visit.from_json(fields)
+    except ValueError:
+        return
+    assert visit.to_json() == fields
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((0, (1,), None), "a visit needs samples that took time"),
+        ((1, (), None), "a visit needs samples that took time"),
+        ((1, (5, 0), None), "a visit needs samples that took time"),
+        ((1, (5, 6), (5,)), "wall_ns and cpu_ns differ in length"),
+        ((1, (5,), ()), "wall_ns and cpu_ns differ in length"),
+    ],
+)
+def test_a_visit_is_checked_at_birth(
+    given: tuple[int, tuple[int, ...], tuple[int, ...] | None], message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Visit(*given, 3, True)

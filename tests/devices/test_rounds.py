@@ -1,0 +1,306 @@
+"""Rounds on the real processor: order, thermometers, and graphs that fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from typing import IO
+
+import numpy as np
+import pytest
+
+from devices import rounds
+from devices.connection import AgentDied, RequestFailed
+from devices.device import Device
+from devices.link import LocalLink
+from devices.measurement import Graph, Visit
+from devices.rounds import LARGEST_DRIFT, Reading, Sampling, disturbance, run_round
+from devices.runtimes import OnnxRuntime
+from devices.settings import Settings
+
+ONE_SAMPLE = Sampling(1)
+
+
+class WatchedLink(LocalLink):
+    """This computer; remembers the processes that it started."""
+
+    def __init__(self) -> None:
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, arguments: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+        self.started.append(super().start(arguments, stderr))
+        return self.started[-1]
+
+    def kill_last(self) -> None:
+        """What a target's kernel does to a process that takes too much memory."""
+        self.started[-1].kill()
+        self.started[-1].wait()
+
+
+@pytest.fixture
+def link() -> WatchedLink:
+    return WatchedLink()
+
+
+@pytest.fixture
+def device(link: WatchedLink) -> Device:
+    return Device("cpu", link, OnnxRuntime(), Settings())
+
+
+@pytest.fixture
+def reference(tiny: bytes) -> Graph:
+    return Graph("reference", lambda: tiny)
+
+
+@pytest.fixture
+def graphs(tiny: bytes) -> list[Graph]:
+    return [Graph(f"graph{index}", lambda: tiny) for index in range(6)]
+
+
+@pytest.fixture
+def deadly(link: WatchedLink, tiny: bytes) -> Graph:
+    """Its process ends before it is loaded."""
+
+    def onnx() -> bytes:
+        link.kill_last()
+        return tiny
+
+    return Graph("deadly", onnx)
+
+
+def refused() -> bytes:
+    return b"no graph at all"
+
+
+def readings_of(
+    device: Device, graphs: Sequence[Graph], reference: Graph, seed: int = 0, first_process: int = 0
+) -> list[Reading]:
+    rng = np.random.default_rng(seed)
+    return list(run_round(device, graphs, reference, rng, first_process, ONE_SAMPLE))
+
+
+def names(readings: Sequence[Reading]) -> list[str]:
+    return [reading.graph for reading in readings if not reading.is_reference]
+
+
+# --- order and thermometers
+
+
+def test_a_round_reads_every_graph_once(device: Device, graphs: list[Graph], reference: Graph) -> None:
+    readings = readings_of(device, graphs, reference, first_process=4)
+    assert sorted(names(readings)) == [graph.name for graph in graphs]
+    assert all(reading.visit is not None and reading.error is None for reading in readings)
+    assert {reading.process for reading in readings} == {4}
+
+
+def test_a_round_is_one_fresh_process(
+    device: Device, graphs: list[Graph], reference: Graph, link: WatchedLink
+) -> None:
+    readings_of(device, graphs, reference)
+    readings_of(device, graphs, reference)
+    assert len({process.pid for process in link.started}) == len(link.started) == 2
+    assert all(process.returncode is not None for process in link.started)
+
+
+def test_the_order_is_the_generators(device: Device, graphs: list[Graph], reference: Graph) -> None:
+    orders = [names(readings_of(device, graphs, reference, seed)) for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[0] != sorted(orders[0])
+
+
+@pytest.mark.parametrize(
+    ("every", "pattern"), [(12, "R......R"), (2, "R..R..R..R"), (3, "R...R...R"), (4, "R....R..R")]
+)
+def test_the_reference_is_read_at_the_start_between_and_at_the_end(
+    device: Device,
+    graphs: list[Graph],
+    reference: Graph,
+    monkeypatch: pytest.MonkeyPatch,
+    every: int,
+    pattern: str,
+) -> None:
+    monkeypatch.setattr(rounds, "REFERENCE_EVERY", every)
+    readings = readings_of(device, graphs, reference)
+    assert "".join("R" if reading.is_reference else "." for reading in readings) == pattern
+    assert {reading.graph for reading in readings if reading.is_reference} == {"reference"}
+
+
+def test_the_reference_may_be_one_of_the_graphs(device: Device, graphs: list[Graph]) -> None:
+    readings = readings_of(device, graphs, graphs[0])
+    assert sorted(names(readings)) == [graph.name for graph in graphs]
+    assert all(reading.error is None for reading in readings)
+
+
+def test_a_round_of_nothing_starts_nothing(device: Device, reference: Graph, link: WatchedLink) -> None:
+    assert readings_of(device, [], reference) == []
+    assert link.started == []
+
+
+def test_every_visit_has_the_samples_that_were_asked_for(
+    device: Device, graphs: list[Graph], reference: Graph
+) -> None:
+    readings = run_round(device, graphs[:2], reference, np.random.default_rng(0), 0, Sampling(3))
+    assert [len(reading.visit.wall_ns) for reading in readings if reading.visit] == [3] * 4
+
+
+def test_graphs_are_made_when_they_are_needed_and_once(device: Device, tiny: bytes, reference: Graph) -> None:
+    made = []
+
+    def making(name: str) -> Callable[[], bytes]:
+        def onnx() -> bytes:
+            made.append(name)
+            return tiny
+
+        return onnx
+
+    drawn = [Graph(name, making(name)) for name in "abc"]
+    readings = run_round(device, drawn, reference, np.random.default_rng(0), 0, ONE_SAMPLE)
+    for seen in (0, 1, 2):
+        next(reading for reading in readings if not reading.is_reference)
+        assert len(made) == seen + 1
+    assert sorted(made) == list("abc")
+
+
+def test_a_round_that_is_left_early_ends_its_process(
+    device: Device, graphs: list[Graph], reference: Graph, link: WatchedLink
+) -> None:
+    iterator = run_round(device, graphs, reference, np.random.default_rng(0), 0, ONE_SAMPLE)
+    next(iter(iterator))
+    assert link.started[0].poll() is None
+    del iterator
+    assert link.started[0].returncode is not None
+
+
+# --- graphs that fail
+
+
+def test_a_graph_that_the_runtime_refuses_costs_only_itself(
+    device: Device, graphs: list[Graph], reference: Graph, link: WatchedLink
+) -> None:
+    readings = readings_of(device, [*graphs, Graph("bad", refused)], reference)
+    failed = [reading for reading in readings if reading.error is not None]
+    assert [(reading.graph, reading.visit) for reading in failed] == [("bad", None)]
+    assert sorted(names(readings)) == ["bad", *(graph.name for graph in graphs)]
+    assert len(link.started) == 1
+    assert readings[0].is_reference
+    assert readings[-1].is_reference
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_graph_that_kills_its_process_costs_only_itself(
+    device: Device, graphs: list[Graph], reference: Graph, deadly: Graph, link: WatchedLink, seed: int
+) -> None:
+    readings = readings_of(device, [*graphs, deadly], reference, seed, first_process=3)
+    failed = [reading for reading in readings if reading.error is not None]
+    assert [(reading.graph, reading.visit, reading.process) for reading in failed] == [("deadly", None, 3)]
+    assert "process died" in str(failed[0].error)
+    assert sorted(names(readings)) == ["deadly", *(graph.name for graph in graphs)]
+    after = readings[readings.index(failed[0]) + 1 :]
+    assert {reading.process for reading in after} <= {4}
+    assert len(link.started) == (2 if after else 1)
+
+
+def test_after_a_death_the_reference_is_read_again_at_once(
+    device: Device, graphs: list[Graph], reference: Graph, deadly: Graph
+) -> None:
+    readings = readings_of(device, [*graphs, deadly], reference)
+    position = names(readings).index("deadly")
+    assert 0 < position < len(graphs), "the seed shall put it in the middle"
+    pattern = "".join("R" if reading.is_reference else "." for reading in readings)
+    assert pattern == "R" + "." * (position + 1) + "R" + "." * (len(graphs) - position) + "R"
+
+
+def test_a_round_of_deadly_graphs_comes_to_an_end(
+    device: Device, reference: Graph, deadly: Graph, link: WatchedLink
+) -> None:
+    readings = readings_of(device, [dataclasses.replace(deadly, name=name) for name in "abc"], reference)
+    assert [reading.process for reading in readings if reading.error] == [0, 1, 2]
+    assert len(link.started) == 3
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_reference_that_cannot_be_read_ends_the_round(
+    device: Device, graphs: list[Graph], deadly: Graph, link: WatchedLink, killed: bool
+) -> None:
+    broken = deadly if killed else Graph("reference", refused)
+    with pytest.raises(AgentDied if killed else RequestFailed):
+        readings_of(device, graphs, broken)
+    assert len(link.started) == 1
+    assert all(process.returncode is not None for process in link.started)
+
+
+def test_an_agent_that_cannot_be_started_ends_the_round(
+    device: Device, graphs: list[Graph], reference: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", os.devnull)
+    with pytest.raises(AgentDied, match="cannot be started"):
+        readings_of(device, graphs, reference)
+
+
+# --- disturbed rounds
+
+
+def visits(*times_ms: float) -> list[Visit]:
+    return [Visit(1, (round(ms * 1_000_000),) * 3, None, 3, True) for ms in times_ms]
+
+
+@pytest.mark.parametrize(
+    ("now", "earlier", "reason"),
+    [
+        ([], [], None),
+        ([], [[1.0], [1.0]], None),
+        ([1.0], [], None),
+        ([1.0, 1.01, 0.99], [], None),
+        ([1.0, 1.05], [], None),
+        ([1.0, 1.07], [], "the reference varied by 3.4% within the round"),
+        ([1.0, 1.1, 1.2, 1.3], [], "the reference varied by 8.7% within the round"),
+        ([1.0, 1.0, 1.0, 1.5], [], None),
+        ([1.0, 1.0, 1.5, 1.5], [], "the reference varied by 20.0% within the round"),
+        ([1.5], [[1.0]], None),
+        ([1.5], [[1.0], []], None),
+        ([1.05], [[1.0], [1.0]], None),
+        ([1.1], [[1.0], [1.0]], "the reference stood +10.0% from the other rounds"),
+        ([0.9], [[1.0], [1.0]], "the reference stood -10.0% from the other rounds"),
+        ([1.0], [[1.0], [1.0], [1.0], [1.5], [1.5]], None),
+        ([1.1, 1.1], [[1.0, 1.0], [1.0, 9.0, 1.0]], "the reference stood +10.0% from the other rounds"),
+        ([1.0, 1.2], [[1.0], [1.0]], "the reference varied by 9.1% within the round"),
+    ],
+    ids=[
+        "nothing read",
+        "nothing read, others known",
+        "one reading",
+        "quiet",
+        "two readings just inside",
+        "two readings apart",
+        "drifting",
+        "one outlier",
+        "a step in the middle",
+        "one other round says nothing",
+        "an empty round is no other round",
+        "near the others",
+        "slower than the others",
+        "faster than the others",
+        "most others agree",
+        "an outlier in another round",
+        "drift is named first",
+    ],
+)
+def test_a_disturbed_round_is_read_off_its_reference(
+    now: list[float], earlier: list[list[float]], reason: str | None
+) -> None:
+    assert disturbance(visits(*now), [visits(*times) for times in earlier]) == reason
+
+
+def test_the_drift_that_is_tolerated_can_be_chosen() -> None:
+    drifting = visits(1.0, 1.04)
+    assert disturbance(drifting, []) is None
+    assert disturbance(drifting, [], largest_drift=0.01) is not None
+    assert disturbance(drifting, [], largest_drift=LARGEST_DRIFT) is None
+
+
+def test_preempted_samples_of_the_reference_are_no_disturbance() -> None:
+    ms = 1_000_000
+    preempted = Visit(1, (ms, ms, 3 * ms, 3 * ms, 3 * ms), (ms,) * 5, 3, True)
+    assert disturbance([preempted, *visits(1.0, 1.0)], []) is None

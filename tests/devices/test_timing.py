@@ -1,0 +1,183 @@
+"""The timing loop, under a clock that only the timed call moves."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from devices.agent import timing
+from devices.agent.timing import Plan, visit
+
+MS = 1_000_000
+
+
+class Clock:
+    """Stands in for the module `time`; `cpu_share` of what passes is CPU time."""
+
+    def __init__(self) -> None:
+        self.now_ns = 12_345
+        self.cpu_share = 1.0
+
+    def perf_counter_ns(self) -> int:
+        return self.now_ns
+
+    def thread_time_ns(self) -> int:
+        return int(self.now_ns * self.cpu_share)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    fake = Clock()
+    monkeypatch.setattr(timing, "time", fake)
+    return fake
+
+
+class Run:
+    """Takes the given durations one after the other, the last one for ever."""
+
+    def __init__(self, clock: Clock, *durations_ns: int) -> None:
+        self.clock = clock
+        self.durations = durations_ns
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.clock.now_ns += self.durations[min(self.count, len(self.durations) - 1)]
+        self.count += 1
+
+
+def test_samples_and_runs_are_counted(clock: Clock) -> None:
+    run = Run(clock, MS // 4)
+    found = visit(run, Plan(samples=7))
+    assert found["wall_ns"] == [MS] * 7
+    assert found["cpu_ns"] == [MS] * 7
+    assert found["runs_per_sample"] == 4
+    assert run.count == found["warmup_runs"] + 7 * 4
+
+
+@pytest.mark.parametrize(
+    ("duration_ns", "runs"),
+    [
+        (20 * MS, 1),
+        (MS, 1),
+        (MS - 1, 2),
+        (MS // 2, 2),
+        (300_000, 4),
+        (1_000, 1_000),
+        (3, timing.LARGEST_RUNS_PER_SAMPLE),
+    ],
+)
+def test_a_sample_holds_the_fewest_runs_that_fill_its_time(clock: Clock, duration_ns: int, runs: int) -> None:
+    found = visit(Run(clock, duration_ns), Plan(samples=1))
+    assert found["runs_per_sample"] == runs
+    assert found["wall_ns"] == [runs * duration_ns]
+
+
+def test_the_length_of_a_sample_can_be_chosen(clock: Clock) -> None:
+    assert visit(Run(clock, MS), Plan(samples=1, sample_ms=2.5))["runs_per_sample"] == 3
+
+
+def test_warm_up_ends_when_two_windows_agree(clock: Clock) -> None:
+    # windows of three: 9, 5, 2, 2 ms
+    run = Run(clock, *[9 * MS] * 3, *[5 * MS] * 3, 2 * MS)
+    found = visit(run, Plan(samples=2))
+    assert found["settled"] is True
+    assert found["warmup_runs"] == 12
+    assert found["wall_ns"] == [2 * MS] * 2
+
+
+def test_warm_up_goes_on_while_windows_differ_by_more_than_settle(clock: Clock) -> None:
+    run = Run(clock, *[1000_000] * 3, *[1030_000] * 3, 1040_000)
+    assert visit(run, Plan(samples=1))["warmup_runs"] == 9
+    clock.now_ns = 0
+    run = Run(clock, *[1000_000] * 3, *[1030_000] * 3, 1040_000)
+    assert visit(run, Plan(samples=1, settle=0.05))["warmup_runs"] == 6
+
+
+def test_one_slow_run_does_not_disturb_a_window(clock: Clock) -> None:
+    run = Run(clock, 2 * MS, 50 * MS, 2 * MS, 2 * MS)
+    assert visit(run, Plan(samples=1))["warmup_runs"] == 6
+
+
+@pytest.mark.parametrize("plan", [Plan(samples=1, warmup_ms=50.0), Plan(samples=1, warmup_runs=50)])
+def test_warm_up_lasts_at_least_its_time_and_its_runs(clock: Clock, plan: Plan) -> None:
+    found = visit(Run(clock, MS), plan)
+    assert 50 <= found["warmup_runs"] <= 52
+    assert found["settled"] is True
+
+
+def test_a_graph_that_never_settles_ends_at_the_ceiling_and_says_so(clock: Clock) -> None:
+    growing = [round(MS * 1.1**window) for window in range(60) for _ in range(3)]
+    found = visit(Run(clock, *growing), Plan(samples=1, ceiling_ms=100.0))
+    assert found["settled"] is False
+    elapsed = sum(growing[: found["warmup_runs"]])
+    assert 100 * MS < elapsed < 100 * MS + 3 * growing[found["warmup_runs"]]
+
+
+def test_a_graph_longer_than_the_ceiling_gets_one_window(clock: Clock) -> None:
+    found = visit(Run(clock, 1000 * MS), Plan(samples=2))
+    assert (found["warmup_runs"], found["settled"], found["runs_per_sample"]) == (3, False, 1)
+
+
+def test_short_graphs_are_judged_by_windows_as_long_as_a_sample(clock: Clock) -> None:
+    run = Run(clock, 10_000)
+    found = visit(run, Plan(samples=1))
+    windows = 3 + 100 * 5  # 5 ms, of which the first window takes three runs
+    assert found["warmup_runs"] == windows
+
+
+def test_cpu_time_is_kept_beside_wall_time(clock: Clock) -> None:
+    clock.cpu_share = 0.5
+    found = visit(Run(clock, 2 * MS), Plan(samples=3))
+    assert found["wall_ns"] == [2 * MS] * 3
+    assert found["cpu_ns"] == [MS] * 3
+
+
+def test_without_the_thread_clock_there_is_no_cpu_time(clock: Clock) -> None:
+    assert "cpu_ns" not in visit(Run(clock, MS), Plan(samples=1, thread_clock=False))
+
+
+@pytest.fixture
+def collecting() -> Iterator[Callable[[bool], None]]:
+    before = gc.isenabled()
+
+    def set_to(on: bool) -> None:
+        (gc.enable if on else gc.disable)()
+
+    yield set_to
+    set_to(before)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_garbage_collector_rests_and_is_left_as_it_was(
+    clock: Clock, collecting: Callable[[bool], None], on: bool
+) -> None:
+    run, seen = Run(clock, MS), set()
+
+    def watched() -> None:
+        seen.add(gc.isenabled())
+        run()
+
+    collecting(on)
+    visit(watched, Plan(samples=2))
+    assert gc.isenabled() is on
+    assert seen == {False}
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("good_runs", [0, 2, 8], ids=["first", "warm-up", "sample"])
+def test_the_garbage_collector_is_restored_when_a_run_raises(
+    clock: Clock, collecting: Callable[[bool], None], on: bool, good_runs: int
+) -> None:
+    run = Run(clock, MS)
+
+    def failing() -> None:
+        run()
+        if run.count > good_runs:
+            raise RuntimeError("out of memory")
+
+    collecting(on)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        visit(failing, Plan(samples=5))
+    assert gc.isenabled() is on
