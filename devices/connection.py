@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import select
+import signal
 import subprocess
 import tempfile
 import time
@@ -18,6 +19,8 @@ from devices.link import Link
 
 LARGEST_BANNER_BYTES = 64 * 1024
 START_TIMEOUT_S = 60.0
+EXIT_TIMEOUT_S = 0.2
+LAST_WORDS_BYTES = 2000
 
 
 class DeviceError(Exception):
@@ -122,7 +125,7 @@ class Connection:
         os.set_blocking(stream, False)
         try:
             while view:
-                if not select.select([], [stream], [], self._left_s())[1]:
+                if not self._ready(stream, select.POLLOUT):
                     raise AgentDied("the agent does not read what it is sent")
                 view = view[os.write(stream, view[: 1 << 20]) :]
         except BrokenPipeError as error:
@@ -131,7 +134,7 @@ class Connection:
     def _read_exactly(self, size: int) -> bytes:
         stream, parts, missing = self._stream("stdout"), [], size
         while missing:
-            if not select.select([stream], [], [], self._left_s())[0]:
+            if not self._ready(stream, select.POLLIN):
                 raise AgentDied(f"the agent gave no answer in time{self._last_words()}")
             part = os.read(stream, min(missing, 1 << 20))
             if not part:
@@ -140,8 +143,11 @@ class Connection:
             missing -= len(part)
         return b"".join(parts)
 
-    def _left_s(self) -> float:
-        return max(0.0, self._deadline - time.monotonic())
+    def _ready(self, stream: int, event: int) -> bool:
+        """Whether the stream can be used, or has ended, before the request's time is up."""
+        poll = select.poll()
+        poll.register(stream, event)
+        return bool(poll.poll(max(0.0, self._deadline - time.monotonic()) * 1e3))
 
     def _stream(self, name: str) -> int:
         stream = getattr(self._process, name, None)
@@ -150,10 +156,24 @@ class Connection:
         return int(stream.fileno())
 
     def _last_words(self) -> str:
-        """What the agent printed to stderr at last, for the message of an error."""
-        if self._errors is None:
+        """How the agent ended, if it has, and what it printed to stderr at last, for an error's message."""
+        if self._errors is None or self._process is None:
             return ""
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, size - 2000))
-        words = self._errors.read().decode("utf-8", "replace").strip()
-        return f"; its last words: {words}" if words else ""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(EXIT_TIMEOUT_S)
+        code = self._process.returncode
+        end = "" if code is None else f" ({_exit_in_words(code)})"
+        descriptor = self._errors.fileno()  # read apart from the offset at which the agent writes
+        size = os.fstat(descriptor).st_size
+        words = os.pread(descriptor, LAST_WORDS_BYTES, max(0, size - LAST_WORDS_BYTES))
+        text = words.decode("utf-8", "replace").strip()
+        return f"{end}; its last words: {text}" if text else end
+
+
+def _exit_in_words(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any
 
-from devices.connection import Connection
+from devices.connection import AgentDied, Connection
 from devices.link import Link
 from devices.measurement import Visit
 from devices.runtimes import Runtime
@@ -51,8 +51,8 @@ class DeviceProcess:
             answer = self._connection.request(
                 "describe", runtime=self._device.runtime.name, threads=settings.threads
             )
-            self.identity: Mapping[str, Any] = {**answer["identity"], **asdict(settings)}
-            self.software: Mapping[str, Any] = answer["software"]
+            self.identity: Mapping[str, Any] = {**_object(answer, "identity"), **asdict(settings)}
+            self.software: Mapping[str, Any] = _object(answer, "software")
         except BaseException:
             self._connection.close()
             raise
@@ -69,8 +69,7 @@ class DeviceProcess:
 
     def conditions(self) -> Mapping[str, Any]:
         """State of the target now: load, clocks, temperature; None for what it does not tell."""
-        answer: Mapping[str, Any] = self._connection.request("conditions")["conditions"]
-        return answer
+        return _object(self._connection.request("conditions"), "conditions")
 
     def load(self, name: str, onnx: bytes) -> None:
         """Load a graph under a name."""
@@ -86,8 +85,20 @@ class DeviceProcess:
     def time(self, name: str, samples: int) -> Visit:
         """Warm a loaded graph up and take so many samples."""
         plan = {"samples": samples, "thread_clock": self._device.settings.threads == 1}
-        return Visit.from_json(self._connection.request("time", b"", GRAPH_TIMEOUT_S, id=name, plan=plan))
+        answer = self._connection.request("time", b"", GRAPH_TIMEOUT_S, id=name, plan=plan)
+        try:
+            return Visit.from_json(answer)
+        except ValueError as error:
+            raise AgentDied(f"the agent's answer is {error}") from error
 
     def unload(self, name: str) -> None:
         """Drop a loaded graph."""
         self._connection.request("unload", id=name)
+
+
+def _object(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of an answer that must be an object; a target may answer anything."""
+    part = answer.get(name)
+    if not isinstance(part, dict):
+        raise AgentDied(f"the agent's answer lacks {name}")
+    return part

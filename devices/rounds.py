@@ -58,6 +58,7 @@ def run_round(
 
     Raises:
         AgentDied: no process can be started, or it dies on the reference.
+        RequestFailed: the runtime refuses the reference.
     """
     waiting = [graphs[index] for index in rng.permutation(len(graphs))]
     process = first_process

@@ -53,7 +53,7 @@ class Subject(Protocol):
         ...
 
     def choose(self, profile: Profile) -> Mapping[str, str]:
-        """Networks to measure from the second round on, with their roles, from the first round's latencies."""
+        """Networks to measure from the second round on, with their roles, given the first round."""
         ...
 
     def graph(self, name: str, kind: Kind) -> Graph:

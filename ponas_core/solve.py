@@ -84,13 +84,19 @@ def k_best(scores: ScoreRows, limits: Sequence[Limit], k: int) -> tuple[Solution
         if smallest > limit.at_most * (1 + ROUNDING):
             raise Infeasible(limit.cost.name, limit.at_most, smallest)
     found = _search(scores, limits, k) if len(limits) < 2 else _integer_programs(scores, limits, k)
-    return tuple(_solution(scores, [limit.cost for limit in limits], choices) for choices in found)
+    solutions = (_solution(scores, [limit.cost for limit in limits], choices) for choices in found)
+    return tuple(sorted(solutions, key=lambda solution: -solution.score))
 
 
 def pareto_front(scores: ScoreRows, cost: CostTable) -> tuple[Solution, ...]:
     """All architectures that no other beats in both cost and score, cost rising; ties: one is kept."""
-    fronts = _suffix_fronts(scores, cost, math.inf)
-    return tuple(_solution(scores, [cost], choices) for choices in _backtrack(fronts))
+    front: list[Solution] = []
+    for choices in _backtrack(_suffix_fronts(scores, cost, math.inf)):
+        solution = _solution(scores, [cost], choices)
+        # equal sums in another order may differ by their rounding; exact totals tell
+        if not front or solution.score > front[-1].score:
+            front.append(solution)
+    return tuple(front)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +117,13 @@ def _suffix_fronts(scores: ScoreRows, cost: CostTable, at_most: float) -> list[_
     prefix = np.concatenate([[0.0], np.cumsum([row.min() for row in cost.rows])]) + cost.fixed
     for layer in reversed(range(len(cost.rows))):
         room = at_most * (1 + ROUNDING) - prefix[layer] + ROUNDING * abs(prefix[layer])
-        fronts.append(_merge(fronts[-1], cost.rows[layer], np.asarray(scores[layer]), room))
+        fronts.append(_merge(fronts[-1], cost.rows[layer], np.asarray(scores[layer]), room, _grain(scores)))
     return fronts[::-1]
 
 
-def _merge(after: _Front, costs: NDArray[np.float64], scores: NDArray[np.float64], room: float) -> _Front:
+def _merge(
+    after: _Front, costs: NDArray[np.float64], scores: NDArray[np.float64], room: float, grain: float
+) -> _Front:
     """Front of one layer in front of a suffix."""
     width = after.cost.size
     if width * costs.size > LARGEST_FRONT:
@@ -125,8 +133,14 @@ def _merge(after: _Front, costs: NDArray[np.float64], scores: NDArray[np.float64
     within = np.flatnonzero(cost <= room)
     order = within[np.lexsort((-score[within], cost[within]))]
     highest = np.maximum.accumulate(score[order])
-    keep = order[np.concatenate([[True], highest[1:] > highest[:-1]])] if order.size else order
+    # what is better by the rounding of a sum only is not better: ties would fill the front
+    keep = order[np.concatenate([[True], highest[1:] > highest[:-1] + grain])] if order.size else order
     return _Front(cost[keep], score[keep], keep // width, keep % width)
+
+
+def _grain(scores: ScoreRows) -> float:
+    """Difference below which two sums of scores are taken for equal: the rounding of a sum."""
+    return ROUNDING * sum(float(np.abs(row).max()) for row in scores)
 
 
 def _backtrack(fronts: Sequence[_Front]) -> Iterator[tuple[int, ...]]:
@@ -139,16 +153,21 @@ def _backtrack(fronts: Sequence[_Front]) -> Iterator[tuple[int, ...]]:
 
 
 def _search(scores: ScoreRows, limits: Sequence[Limit], k: int) -> list[tuple[int, ...]]:
-    """Best-first over prefixes, the exact value of the best completion being known."""
+    """Best-first over prefixes, the exact value of the best completion being known.
+
+    Among equal values the longest prefix goes first, so that ties (layers that can be exchanged) are not
+    worked off breadth-first; values that differ by the rounding of a sum only are equal.
+    """
     free = CostTable("none", 0.0, tuple(np.zeros(len(row)) for row in scores))
     limit = limits[0] if limits else Limit(free, 0.0)
     fronts = _suffix_fronts(scores, limit.cost, limit.at_most)
     room = limit.at_most * (1 + ROUNDING) - limit.cost.fixed
+    grain = _grain(scores)
+    # (minus the value, minus the length, prefix, its cost, its score): what is popped first is best
     heap: list[tuple[float, int, tuple[int, ...], float, float]] = [(-math.inf, 0, (), 0.0, 0.0)]
     found: list[tuple[int, ...]] = []
-    pushed = 0
     while heap and len(found) < k:
-        _, _, prefix, cost, score = heapq.heappop(heap)
+        promised, _, prefix, cost, score = heapq.heappop(heap)
         layer = len(prefix)
         if layer == len(scores):
             found.append(prefix)
@@ -158,9 +177,10 @@ def _search(scores: ScoreRows, limits: Sequence[Limit], k: int) -> list[tuple[in
         # one rounding of slack: the same sum in another order must not drop the answer
         places = np.searchsorted(after.cost, room - costs + ROUNDING * abs(room), side="right") - 1
         for op in np.flatnonzero(places >= 0):
-            pushed += 1
             value = float(values[op] + after.score[places[op]])
-            heapq.heappush(heap, (-value, pushed, (*prefix, int(op)), float(costs[op]), float(values[op])))
+            bound = promised if abs(value + promised) <= grain else -value
+            child = (*prefix, int(op))
+            heapq.heappush(heap, (bound, -len(child), child, float(costs[op]), float(values[op])))
     return found
 
 
@@ -193,7 +213,7 @@ def _integer_program(
         one_each[layer, start : start + size] = 1
     constraints = [LinearConstraint(one_each, 1, 1)]
     for limit in limits:
-        unit = max(limit.at_most, 1e-300)
+        unit = limit.at_most or 1.0  # rows of about 1 suit the program's absolute tolerances
         row = np.concatenate(limit.cost.rows) / unit
         constraints.append(LinearConstraint(row, -np.inf, (limit.at_most - limit.cost.fixed) / unit))
     for choices in cuts:

@@ -1,12 +1,13 @@
 """The additive latency table with a calibration on whole networks.
 
-A block timed alone in a hot loop flatters a network in some ways (inside it, weights and activations have left
-the caches) and blames it in others (a call of the runtime has a price that a network pays once). So a network is
+A block timed alone in a hot loop flatters a network in some ways (inside it, weights and activations have
+left the caches) and blames it in others (a call of the runtime has a price that a network pays once). So a
+network is
 
     intercept + sum over its blocks of  a * latency + b * 1 + c * weight bytes + d * activation bytes
 
-fitted on whole networks measured in the same profile, with weak priors that leave the plain sum where there is
-no evidence. The result is additive again: one corrected cost per block. The model knows only named numbers.
+fitted on whole networks measured in the same profile, with weak priors that leave the plain sum where there
+is no evidence. The result is additive again: one corrected cost per block. The model knows only named numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CONFIDENCE = 0.95
 FEATURES = ("latency_ms", "blocks", "weight_bytes", "activation_bytes")
 """Named numbers of a block: its latency alone, 1, and what it moves."""
 SLOPE, SLOPE_SD = 1.05, 0.15
-FEATURE_SD = 0.05
+FEATURE_SD = 0.03
 """Prior spread of what a feature other than latency adds to a network, relative to the network's latency."""
 INTERCEPT_SD = 0.05
 NOISE_SD, NOISE_WEIGHT = 0.015, 5

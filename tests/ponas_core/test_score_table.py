@@ -29,7 +29,7 @@ def published() -> KnownAccuracies:
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
     ranks = np.stack([np.argsort(np.argsort(values)) for values in (one, other)])
-    return float(np.corrcoef(ranks)[0, 1])
+    return float(np.asarray(np.corrcoef(ranks))[0, 1])
 
 
 def test_every_published_accuracy_is_there_and_the_best_is_the_published_best() -> None:
