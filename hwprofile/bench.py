@@ -193,17 +193,21 @@ def bench(
     return BenchReport(profile, time.monotonic() - started, resumed, was_finished=True)
 
 
-def check_fits(profile: Profile, header: Header) -> None:
-    """Raise ProfileError where a profile was measured on another device, subject or with other settings."""
+def check_fits(profile: Profile, header: Header, cure: str = "use --fresh, or another --out") -> None:
+    """Raise ProfileError where a profile was measured on another device, subject or with other settings.
+
+    Args:
+        profile: what was measured.
+        header: what a profile measured now would say of itself.
+        cure: what to do where they differ.
+    """
     if profile.header.subject != header.subject:
-        raise ProfileError(
-            f"{profile.path} holds {profile.header.subject}, not {header.subject}: give another --out"
-        )
+        raise ProfileError(f"{profile.path} holds {profile.header.subject}, not {header.subject}: {cure}")
     differences = identity_differences(profile.header.identity, header.identity)
     if differences:
         raise ProfileError(
-            f"{profile.path} was measured elsewhere or otherwise ({'; '.join(differences)}): "
-            "use --fresh, or another --out, to measure here"
+            f"{profile.path} was measured elsewhere or otherwise ({'; '.join(differences)}, "
+            f"profile / this device): {cure}"
         )
 
 

@@ -181,7 +181,8 @@ def bench(
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    default=Path("."),
+    default=Path("specialized"),
+    show_default=True,
     help="Folder for result.json and network.onnx.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the exported random weights.")

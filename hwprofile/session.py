@@ -28,13 +28,13 @@ from hwprofile.errors import BudgetInfeasible, DeviceUnreachable, UserError
 from hwprofile.export import export_onnx
 from hwprofile.front import Front, front_of
 from hwprofile.latency import SpaceLatency
-from hwprofile.profile import Profile
+from hwprofile.profile import Profile, identity_differences
 from hwprofile.result import Result
 from hwprofile.specialize import Specialization, Specializer
 from hwprofile.subjects import ModelsSubject, SpaceSubject
 from hwprofile.verification import Verifier
 from ponas_core.solve import Infeasible
-from ponas_core.space import SearchSpace
+from ponas_core.space import Architecture, SearchSpace
 
 
 def session_device(name: str, threads: int = 1, batch: int = 1) -> Device:
@@ -119,6 +119,10 @@ class Session:
             self._tell(profile.notice)
             if not profile.finished:
                 self._tell(f"{path} is unfinished; `hwprofile bench --out {path}` goes on with it")
+            here = device_header(self.device, profile.header.subject).identity
+            differences = identity_differences(profile.header.identity, here)
+            if differences:
+                self._tell(f"{path} was measured elsewhere ({'; '.join(differences)}): answers are for there")
             return profile
         known = finished_profile(self.device, space.name, space.keyed_blocks)
         return known or self.bench(space_name).profile
@@ -147,7 +151,9 @@ class Session:
         scores = scores_named(space, scores_name)
         profile = self.profile(space, space_name, profile_path)
         if measure:
-            check_fits(profile, device_header(self.device, space.name))
+            check_fits(
+                profile, device_header(self.device, space.name), "measure with --device, or --no-measure"
+            )
         specializer = Specializer(SpaceLatency.from_profile(profile, space), scores, budgets)
         if not specializer.binding:
             self._tell(specializer.not_binding_words())
@@ -185,10 +191,10 @@ class Session:
         """
         space = space_named(space_name)
         names = _arch_column(networks)
-        try:
-            architectures = [space.parse(name) for name in names]
-        except ValueError as error:
-            raise UserError(f"{networks}: {error}") from error
+        architectures = [
+            _architecture(space, name, f"{networks}, line {number}")
+            for number, name in enumerate(names, start=2)
+        ]
         latency = SpaceLatency.from_profile(self.profile(space, space_name, profile_path), space)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -206,6 +212,13 @@ class Session:
     def _tell(self, text: str | None) -> None:
         if text and not self.quiet:
             display.notice(text)
+
+
+def _architecture(space: SearchSpace, name: str, where: str) -> Architecture:
+    try:
+        return space.parse(name)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def _arch_column(path: Path) -> list[str]:

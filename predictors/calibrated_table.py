@@ -7,7 +7,8 @@ network is
     intercept + sum over its blocks of  a * latency + b * 1 + c * weight bytes + d * activation bytes
 
 fitted on whole networks measured in the same profile, with weak priors that leave the plain sum where there
-is no evidence. The result is additive again: one corrected cost per block. The model knows only named numbers.
+is no evidence. The result is additive again: one corrected cost per block. The model knows only named
+numbers.
 """
 
 from __future__ import annotations

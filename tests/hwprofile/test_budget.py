@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hwprofile.budget import in_words, parse_budget
+from hwprofile.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("text", "quantity", "at_most"),
+    [
+        ("15ms", "latency_ms", 15.0),
+        ("800us", "latency_ms", 0.8),
+        ("800 µs", "latency_ms", 0.8),
+        ("0.5s", "latency_ms", 500.0),
+        ("1e-1ms", "latency_ms", 0.1),
+        ("60%", "latency_share", 0.6),
+        ("300MMACs", "macs", 3e8),
+        ("300 mmacs", "macs", 3e8),
+        ("0.3GMACs", "macs", 3e8),
+        ("300MFLOPs", "macs", 3e8),
+        ("5MB", "stored_bytes", 5e6),
+        ("2.5Mparams", "params", 2.5e6),
+    ],
+)
+def test_a_budget_is_read_with_its_unit(text: str, quantity: str, at_most: float) -> None:
+    budget = parse_budget(text)
+    assert str(budget.quantity) == quantity
+    assert budget.at_most == pytest.approx(at_most)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("15", "needs a unit: 15ms"),
+        ("", "is not a number with a unit"),
+        ("ms", "is not a number with a unit"),
+        ("-3ms", "not a positive number"),
+        ("0ms", "not a positive number"),
+        ("nanms", "not a positive number"),
+        ("infms", "not a positive number"),
+        ("1e999ms", "not a positive number"),
+        ("2mJ", "no energy source on this device"),
+        ("15 parsec", "unknown unit"),
+        ("15ms; rm", "is not a number with a unit"),
+    ],
+)
+def test_what_is_no_budget_is_refused_with_an_example(text: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message) as caught:
+        parse_budget(text)
+    assert "15ms" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_budget_or_a_clear_refusal(text: str) -> None:
+    try:
+        budget = parse_budget(text)
+    except BadInput as error:
+        refusal = str(error)
+    else:
+        assert budget.at_most > 0
+        return
+    assert repr(text) in refusal
+
+
+@given(st.floats(1e-6, 1e9))
+def test_a_printed_budget_is_read_back_exactly(value: float) -> None:
+    assert parse_budget(f"{value!r}ms").at_most == value
+
+
+def test_flops_are_said_to_be_macs() -> None:
+    assert "multiply-accumulates" in (parse_budget("300MFLOPs").notice or "")
+    assert parse_budget("300MMACs").notice is None
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value", "words"),
+    [
+        ("latency_ms", 0.1234, "123.4 us"),
+        ("latency_ms", 12.345, "12.35 ms"),
+        ("latency_ms", 15000.0, "15 s"),
+        ("macs", 3.2e8, "320 MMACs"),
+        ("params", 4.1e6, "4.1 Mparams"),
+        ("stored_bytes", 5e6, "5 MB"),
+    ],
+)
+def test_values_are_printed_with_a_unit_that_a_person_would_choose(
+    quantity: str, value: float, words: str
+) -> None:
+    assert in_words(quantity, value) == words

@@ -1,0 +1,311 @@
+"""The commands as a person types them, over a made-up machine's profile where nothing need be measured."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+
+from hwprofile.cli import main
+from ponas_core.accuracies import published_accuracies
+from ponas_core.complexity import complexity
+from ponas_core.space_file import shipped_space
+from tests.hwprofile.made_up import true_network_ms
+
+MACRO = shipped_space("nasbench-macro")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def answer(*arguments: object) -> dict[str, object]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, object] = json.loads(result.stdout)
+    return found
+
+
+@pytest.fixture
+def specialized(home: Path, macro_profile: Path) -> dict[str, object]:
+    return answer("specialize", "--profile", macro_profile, "--no-measure", "--budget", "60%")
+
+
+def test_the_answer_has_every_field_that_machines_rely_on(specialized: dict[str, object]) -> None:
+    assert set(specialized) >= {
+        "architecture", "blocks", "space", "device", "budget", "binding", "predicted_ms", "measured_ms",
+        "holds_budget", "score", "score_kind", "optimal", "solve_ms", "smallest_reachable_ms", "weights",
+        "onnx",
+    }  # fmt: skip
+    assert set(specialized["predicted_ms"]) == {"median", "low", "high"}  # type: ignore[call-overload] # JSON
+    assert specialized["weights"] == "random"
+    assert specialized["measured_ms"] is None
+    assert specialized["holds_budget"] is None
+
+
+def test_the_answer_is_the_most_accurate_network_within_the_prediction(
+    specialized: dict[str, object],
+) -> None:
+    known = published_accuracies(MACRO)
+    assert known is not None
+    names = [",".join(map(str, ops)) for ops in known.values]
+    times = np.array([true_network_ms(MACRO, name) for name in names])
+    budget = specialized["budget"]["latency_ms"]  # type: ignore[index] # JSON
+    accuracy = np.array(list(known.values.values()))
+    top = times[accuracy.argmax()]
+    assert budget == pytest.approx(0.6 * top, rel=0.03)
+    # the made-up truth is additive, so the model is within a few per cent of it
+    assert (
+        accuracy[times <= 0.95 * budget].max()
+        <= specialized["score"]
+        <= accuracy[times <= 1.05 * budget].max()
+    )
+    assert specialized["score_kind"] == "accuracy"
+    assert specialized["optimal"] is True
+
+
+def test_the_exported_network_says_that_it_is_untrained(specialized: dict[str, object]) -> None:
+    model = onnx.load(str(specialized["onnx"]))
+    notes = {item.key: item.value for item in model.metadata_props}
+    assert notes["weights"] == "random"
+    assert notes["architecture"] == specialized["architecture"]
+    saved = json.loads((Path(str(specialized["onnx"])).parent / "result.json").read_text())
+    assert saved == specialized
+
+
+def test_people_are_told_in_the_last_line_that_the_weights_are_random(
+    home: Path, macro_profile: Path
+) -> None:
+    result = run("specialize", "--profile", macro_profile, "--no-measure", "--budget", "60%")
+    lines = result.stdout.strip().splitlines()
+    assert "architecture only, untrained" in lines[-1]
+    assert any("predicted only" in line for line in lines)
+    assert any(line.startswith("most accurate") for line in lines)
+
+
+def test_a_budget_that_does_not_bind_is_said_first(home: Path, macro_profile: Path) -> None:
+    result = run("specialize", "--profile", macro_profile, "--no-measure", "--budget", "15s")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[0].startswith("15s does not bind here: the most accurate network takes")
+    found = answer("specialize", "--profile", macro_profile, "--no-measure", "--budget", "15s")
+    assert found["binding"] is False
+    assert found["score"] == pytest.approx(93.13, abs=0.01)
+
+
+def test_several_budgets_all_hold(home: Path, macro_profile: Path) -> None:
+    budgets = ("--budget", "60%", "--budget", "40MMACs", "--budget", "2.2MB")
+    found = answer("specialize", "--profile", macro_profile, "--no-measure", *budgets)
+    architecture = MACRO.parse(str(found["architecture"]))
+    assert complexity(MACRO, "macs").total(architecture.ops) <= 40e6
+    assert complexity(MACRO, "stored_bytes").total(architecture.ops) <= 2.2e6
+    assert found["predicted_ms"]["median"] <= found["budget"]["latency_ms"]  # type: ignore[index] # JSON
+
+
+@pytest.mark.parametrize(
+    ("budget", "code", "message"),
+    [
+        ("15", 2, "needs a unit: 15ms"),
+        ("-5ms", 2, "not a positive number"),
+        ("2mJ", 2, "no energy source"),
+        ("1us", 4, "the smallest reachable is"),
+        ("1kMACs", 4, "the smallest reachable is 7.713 MMACs"),
+    ],
+)
+def test_a_budget_that_cannot_be_met_ends_with_its_code(
+    home: Path, macro_profile: Path, budget: str, code: int, message: str
+) -> None:
+    result = run("specialize", "--profile", macro_profile, "--no-measure", "--budget", budget)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stdout == ""
+
+
+def test_a_space_without_accuracies_asks_for_scores(home: Path, proxyless_profile: Path) -> None:
+    arguments = ("specialize", "--space", "proxyless", "--profile", proxyless_profile, "--no-measure")
+    result = run(*arguments, "--budget", "60%")
+    assert result.exit_code == 1
+    assert "--scores FILE.csv (columns arch,accuracy" in result.stderr
+    found = answer(*arguments, "--budget", "60%", "--scores", "macs")
+    assert found["score_kind"] == "macs-proxy"
+    assert "MMACs (proxy)" in run(*arguments, "--budget", "60%", "--scores", "macs").stdout
+
+
+def test_a_csv_of_own_accuracies_becomes_a_table(home: Path, macro_profile: Path, tmp_path: Path) -> None:
+    known = published_accuracies(MACRO)
+    assert known is not None
+    rows = ["arch,accuracy"]
+    rows += [f'"{",".join(map(str, ops))}",{value}' for ops, value in list(known.values.items())[::50]]
+    (tmp_path / "own.csv").write_text("\n".join(rows) + "\n")
+    arguments = ("specialize", "--profile", macro_profile, "--no-measure", "--budget", "60%")
+    own = answer(*arguments, "--scores", tmp_path / "own.csv")
+    full = answer(*arguments)
+    true = known.values[MACRO.parse(str(own["architecture"])).ops]
+    assert true > float(str(full["score"])) - 1.0
+    assert own["score_kind"] in {"accuracy", "accuracy-predicted"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("specialize", "--space", "resnet", "--budget", "5ms"), 1, "shipped: nasbench-macro, proxyless"),
+        (("specialize", "--space", "none.toml", "--budget", "5ms"), 1, "cannot read the space none.toml"),
+        (("specialize", "--budget", "5ms", "--scores", "none.csv"), 1, "cannot read none.csv"),
+        (("specialize", "--budget", "5ms", "--scores", "accuracies"), 1, "give `macs`"),
+        (("specialize",), 2, "Missing option '--budget'"),
+        (("specialize", "--budget", "5ms", "--treads", "2"), 2, "No such option"),
+        (("bench", "--device", "toaster"), 1, "known devices: cpu, gpu, jetson, phone, pi"),
+        (("bench", "--device", "jetson"), 6, "device jetson is not configured"),
+        (("bench", "some.onnx"), 2, "come after --onnx"),
+        (("bench", "--threads", "0"), 2, "--threads"),
+        (("predict", "--networks", "none.csv"), 1, "cannot read none.csv"),
+        (("export", "--arch", "2,2", "--out", "x.onnx"), 1, "names 2 blocks"),
+        (("export", "--arch", "mb_k9_e9,2,2,2,2,2,2,2", "--out", "x.onnx"), 1, "layer0 has no mb_k9_e9"),
+        (("pareto", "--profile", "none.jsonl"), 1, "cannot read the profile none.jsonl"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
+    home: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+
+
+def test_a_profile_of_another_machine_answers_but_is_not_measured_against(
+    home: Path, macro_profile: Path, tmp_path: Path
+) -> None:
+    lines = macro_profile.read_text().splitlines(keepends=True)
+    header = json.loads(lines[0])
+    header["identity"]["cpu_model"] = "Another CPU"
+    other = tmp_path / "other.profile.jsonl"
+    other.write_text(json.dumps(header) + "\n" + "".join(lines[1:]))
+    refused = run("specialize", "--profile", other, "--budget", "60%")
+    assert refused.exit_code == 1
+    assert "cpu_model: Another CPU" in refused.stderr
+    told = run("specialize", "--profile", other, "--budget", "60%", "--no-measure")
+    assert told.exit_code == 0
+    assert "measured elsewhere" in told.stderr
+
+
+def test_a_profile_of_another_space_is_refused(home: Path, proxyless_profile: Path) -> None:
+    result = run("specialize", "--profile", proxyless_profile, "--no-measure", "--budget", "5ms")
+    assert result.exit_code == 1
+    assert "holds proxyless, not nasbench-macro" in result.stderr
+
+
+def test_a_block_that_was_not_measured_is_named_with_the_command_that_measures_it(
+    home: Path, macro_profile: Path, tmp_path: Path
+) -> None:
+    kept = [line for line in macro_profile.read_text().splitlines() if "mb_k5_e6@32x32x32" not in line]
+    partial = tmp_path / "partial.profile.jsonl"
+    partial.write_text("\n".join(kept) + "\n")
+    result = run("specialize", "--profile", partial, "--no-measure", "--budget", "60%")
+    assert result.exit_code == 1
+    assert "no latency for mb_k5_e6@32x32x32" in result.stderr
+    assert "hwprofile bench --space nasbench-macro --fresh" in result.stderr
+
+
+def test_predictions_come_one_row_for_one_in_order(home: Path, macro_profile: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = [str(MACRO.sample(rng)) for _ in range(200)]
+    names[7], names[9] = "22212202", " ".join(map(str, MACRO.parse(names[9]).blocks))
+    table = tmp_path / "nets.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["note", "arch"])
+        writer.writerows([["x", name] for name in names])
+    out = tmp_path / "out.csv"
+    result = run("predict", "--profile", macro_profile, "--networks", table, "--out", out)
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert [row["arch"] for row in rows] == names
+    assert list(rows[0]) == ["arch", "latency_ms", "low_ms", "high_ms"]
+    truth = np.array([true_network_ms(MACRO, name) for name in names])
+    found = np.array([float(row["latency_ms"]) for row in rows])
+    assert float(np.abs(found / truth - 1).mean()) < 0.02
+    assert all(float(row["low_ms"]) < float(row["latency_ms"]) < float(row["high_ms"]) for row in rows)
+    printed = run("predict", "--profile", macro_profile, "--networks", table)
+    assert printed.stdout == out.read_text()
+
+
+def test_a_bad_row_of_networks_is_refused(home: Path, macro_profile: Path, tmp_path: Path) -> None:
+    (tmp_path / "nets.csv").write_text("arch\n22222222\n22222229\n")
+    result = run("predict", "--profile", macro_profile, "--networks", tmp_path / "nets.csv")
+    assert result.exit_code == 1
+    assert "nets.csv" in result.stderr
+    assert "line 3" in result.stderr
+
+
+def test_the_front_rises_in_latency_and_score(home: Path, macro_profile: Path) -> None:
+    front = answer("pareto", "--profile", macro_profile)
+    networks: list[dict[str, float]] = front["networks"]  # type: ignore[assignment] # JSON
+    for key in ("latency_ms", "score"):
+        values = [network[key] for network in networks]
+        assert values == sorted(values)
+    assert networks[-1]["score"] == pytest.approx(93.13, abs=0.01)
+    assert "█" in run("pareto", "--profile", macro_profile).stdout
+
+
+def test_export_writes_a_checked_network(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "net.onnx"
+    result = run("export", "--space", "proxyless", "--arch", "0," * 20 + "0", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "untrained" in result.stdout
+    onnx.checker.check_model(str(out))
+
+
+@pytest.mark.parametrize("command", ["spaces", "devices"])
+def test_listings_are_for_people_and_machines(command: str) -> None:
+    names = [row["name"] for row in json.loads(run(command, "--json").stdout)]
+    assert names
+    assert all(name in run(command).stdout for name in names)
+
+
+@pytest.mark.parametrize(
+    "command", ["bench", "specialize", "pareto", "predict", "spaces", "devices", "export"]
+)
+def test_every_command_explains_itself_with_an_example(command: str) -> None:
+    text = run(command, "--help").output
+    assert f"hwprofile {command}" in text
+    assert "Example" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept_out"),
+    [
+        (["--help"], ["numpy", "onnx", "rich", "scipy", "sklearn", "torch"]),
+        (["spaces"], ["onnx", "scipy", "sklearn", "torch"]),
+        (["export", "--arch", "22222222", "--out", "net.onnx"], ["sklearn", "scipy.optimize", "torch"]),
+    ],
+)
+def test_commands_import_only_what_they_use(home: Path, arguments: list[str], kept_out: list[str]) -> None:
+    _check_imports(arguments, kept_out)
+
+
+def test_specialising_without_measuring_imports_neither_torch_nor_scikit_learn(
+    home: Path, macro_profile: Path
+) -> None:
+    arguments = ["specialize", "--profile", str(macro_profile), "--no-measure", "--budget", "60%"]
+    _check_imports(arguments, ["sklearn", "scipy.optimize", "torch", "onnxruntime"])
+
+
+def _check_imports(arguments: list[str], kept_out: list[str]) -> None:
+    code = (
+        "import sys; from hwprofile.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        f"found = [name for name in {kept_out!r} if name in sys.modules]\n"
+        "assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from devices.rounds import Reading
+from hwprofile.profile import (
+    LARGEST_LINE_BYTES,
+    Header,
+    Profile,
+    ProfileError,
+    ProfileWriter,
+    identity_differences,
+)
+from tests.hwprofile.made_up import made_up_visit
+
+ROUND_END: dict[str, object] = {"row": "round", "disturbed": None, "conditions": {}, "seconds": 1.0}
+
+
+def write_small(path: Path, header: Header, rounds: int = 3) -> list[bytes]:
+    """A profile of two blocks; gives its lines."""
+    rng = np.random.default_rng(0)
+    with ProfileWriter(Profile(path, header)) as writer:
+        for number in range(rounds):
+            for name in ("a", "b"):
+                writer.reading(Reading(name, number + 1, made_up_visit(1.0, rng, 0.01)), "block", number)
+            writer.append({**ROUND_END, "round": number})
+    return path.read_bytes().splitlines(keepends=True)
+
+
+@pytest.fixture
+def header(cpu_header: Callable[[str], Header]) -> Header:
+    return cpu_header("nasbench-macro")
+
+
+def test_what_is_written_is_read_back(tmp_path: Path, header: Header) -> None:
+    path = tmp_path / "p.jsonl"
+    lines = write_small(path, header)
+    profile = Profile.load(path)
+    assert profile.header == header
+    assert profile.of_kind("block") == ("a", "b")
+    assert len(profile.progress("a").clean) == 3
+    assert not profile.finished
+    assert profile.current_round == 3
+    assert json.loads(lines[0])["schema_version"] == 1
+    assert "ns" not in json.loads(lines[0])["identity"]
+
+
+def test_the_rows_hold_raw_samples_and_no_statistics(tmp_path: Path, header: Header) -> None:
+    row = json.loads(write_small(tmp_path / "p.jsonl", header)[1])
+    assert set(row) == {
+        "row", "name", "round", "process",
+        "runs_per_sample", "wall_ns", "cpu_ns", "warmup_runs", "settled",
+    }  # fmt: skip
+
+
+@given(cut=st.integers(1, 3000))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_file_cut_anywhere_loses_at_most_its_last_line(tmp_path: Path, header: Header, cut: int) -> None:
+    path = tmp_path / "p.jsonl"
+    path.unlink(missing_ok=True)
+    lines = write_small(path, header)
+    content = b"".join(lines)
+    kept = content[: max(len(lines[0]), len(content) - cut)]
+    path.write_bytes(kept)
+    complete = kept.count(b"\n")
+    profile = Profile.load(path)
+    # a last line that lacks only its newline is complete in itself, but is written anew as torn
+    with ProfileWriter(profile):
+        pass
+    after = path.read_bytes()
+    assert after == b"".join(lines[:complete])
+    Profile.load(path)
+
+
+@given(line=st.integers(1, 9), content=st.binary(max_size=60))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_garbled_line_is_one_error_that_names_the_line_and_the_cure(
+    tmp_path: Path, header: Header, line: int, content: bytes
+) -> None:
+    path = tmp_path / "p.jsonl"
+    path.unlink(missing_ok=True)
+    lines = write_small(path, header)
+    lines[line - 1] = content.replace(b"\n", b" ") + b"\n"
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(ProfileError, match=rf"line {line}:.*(--fresh|hwprofile bench)"):
+        Profile.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 2}, "newer hwprofile.*update hwprofile"),
+        ({"schema_version": 0}, "no longer read: measure anew with --fresh"),
+        ({"schema_version": "1"}, "line 1: not the header of a profile"),
+        ({"file": "something"}, "line 1: not the header of a profile"),
+        ({"identity": []}, "line 1: identity and goal are objects"),
+        ({"goal": {"precision": 2.0}}, "line 1: precision is a share"),
+        ({"goal": {"speed": 2.0}}, "line 1: the goal is malformed"),
+    ],
+)
+def test_an_unusable_header_is_refused_with_advice(
+    tmp_path: Path, header: Header, change: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "p.jsonl"
+    lines = write_small(path, header)
+    lines[0] = json.dumps({**json.loads(lines[0]), **change}).encode() + b"\n"
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(ProfileError, match=message):
+        Profile.load(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"row": "guess"}, "unknown row 'guess'"),
+        ({}, "the field 'row' is missing"),
+        ({"row": "block", "name": "c", "round": 0, "process": 1}, "not the samples of a visit"),
+        ({"row": "round", "round": 0}, "the field 'disturbed' is missing"),
+        ({"row": "chosen", "networks": [1]}, "is an object of architectures"),
+    ],
+)
+def test_a_malformed_row_is_refused(
+    tmp_path: Path, header: Header, row: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "p.jsonl"
+    lines = write_small(path, header)
+    path.write_bytes(b"".join([*lines, json.dumps(row).encode() + b"\n", lines[-1]]))
+    with pytest.raises(ProfileError, match=f"line {len(lines) + 1}: .*{message}"):
+        Profile.load(path)
+
+
+def test_a_graph_measured_twice_in_a_round_is_refused(tmp_path: Path, header: Header) -> None:
+    path = tmp_path / "p.jsonl"
+    lines = write_small(path, header)
+    path.write_bytes(b"".join([*lines, lines[1]]))
+    with pytest.raises(ProfileError, match="a was measured twice in round 0"):
+        Profile.load(path)
+
+
+def test_missing_empty_and_endless_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match="cannot read the profile"):
+        Profile.load(tmp_path / "none.jsonl")
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(ProfileError, match="is empty"):
+        Profile.load(tmp_path / "empty.jsonl")
+    (tmp_path / "long.jsonl").write_bytes(b"x" * (LARGEST_LINE_BYTES + 10))
+    with pytest.raises(ProfileError, match="has a line of over"):
+        Profile.load(tmp_path / "long.jsonl")
+
+
+def test_two_writers_of_one_profile_are_kept_apart(tmp_path: Path, header: Header) -> None:
+    path = tmp_path / "p.jsonl"
+    write_small(path, header)
+    code = (
+        "import sys; from pathlib import Path; from hwprofile.profile import *\n"
+        "try:\n with ProfileWriter(Profile.load(Path(sys.argv[1]))): pass\n"
+        "except ProfileError as error: print(error)"
+    )
+    with ProfileWriter(Profile.load(path)):
+        other = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+        )
+    assert "is being written by another bench" in other.stdout
+
+
+def test_disturbed_rounds_are_kept_but_do_not_count(tmp_path: Path, header: Header) -> None:
+    path, rng = tmp_path / "p.jsonl", np.random.default_rng(0)
+    with ProfileWriter(Profile(path, header)) as writer:
+        for number, latency_ms in enumerate([1.0, 1.0, 5.0, 1.0]):
+            writer.reading(Reading("a", number + 1, made_up_visit(latency_ms, rng, 0.001)), "block", number)
+            disturbed = "a neighbour" if latency_ms > 2 else None
+            writer.append({**ROUND_END, "round": number, "disturbed": disturbed})
+    profile = Profile.load(path)
+    assert (len(profile.progress("a").clean), len(profile.progress("a").disturbed)) == (3, 1)
+    assert profile.summary("a").median_ms == pytest.approx(1.0, rel=0.02)
+
+
+def test_identities_are_compared_key_by_key() -> None:
+    assert identity_differences({"cpu": "x", "threads": 1}, {"threads": 1, "cpu": "x"}) == []
+    assert identity_differences({"cpu": "x"}, {"cpu": "y", "runtime": "z"}) == [
+        "cpu: x / y",
+        "runtime: None / z",
+    ]

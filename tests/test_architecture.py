@@ -1,0 +1,72 @@
+"""Four rooms, arrows one way: read off the imports of every file."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("hwprofile", "devices", "predictors", "ponas_core")
+ALLOWED = {room: {room} for room in ROOMS} | {"hwprofile": set(ROOMS)}
+FILES = sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))
+HEAVY = {"torch", "tensorrt", "onnxruntime", "sklearn"}
+ARITHMETIC = {"scipy", "sklearn"}
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Top-level names of everything a file imports, at any depth."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+def parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_file_imports_only_from_rooms_that_its_room_may_know(file: Path) -> None:
+    room = file.relative_to(ROOT).parts[0]
+    assert imported(parse(file)) & set(ROOMS) <= ALLOWED[room]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_heavy_libraries_are_imported_only_where_they_are_used(file: Path) -> None:
+    statements = [node for node in parse(file).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    top = {name for node in statements for name in imported(node)}
+    assert not top & HEAVY
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_file_is_small_enough_to_be_read_at_once_and_says_what_it_is_for(file: Path) -> None:
+    text = file.read_text("utf-8")
+    assert text.count("\n") <= 450
+    assert ast.get_docstring(parse(file)) or file.name == "__main__.py"
+
+
+def test_the_walk_holds_no_statistics_and_the_command_line_no_logic() -> None:
+    for file in (ROOT / "hwprofile").rglob("*.py"):
+        assert not imported(parse(file)) & ARITHMETIC, file
+    assert "numpy" not in imported(parse(ROOT / "hwprofile" / "cli.py"))
+
+
+def test_only_the_command_line_prints_and_exits() -> None:
+    for file in FILES:
+        calls = {
+            node.func.id
+            for node in ast.walk(parse(file))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert not calls & {"print", "exit", "quit", "input", "eval", "exec"}, file
+
+
+def test_nothing_is_pickled() -> None:
+    for file in FILES:
+        assert not imported(parse(file)) & {"pickle", "shelve", "marshal", "joblib", "dill"}, file

@@ -1,0 +1,34 @@
+"""The frozen list of commands and options: what people type does not change by accident."""
+
+from __future__ import annotations
+
+import click
+
+from hwprofile.cli import main
+
+SESSION = {"--device", "--threads", "--batch", "--precision", "--rounds", "--calibrate", "-q", "--quiet"}
+COMMANDS = {
+    "bench": SESSION | {"--space", "--onnx", "more_onnx", "--fresh", "--out", "--strict", "--json"},
+    "specialize": SESSION
+    | {"--space", "--profile", "--scores", "--budget", "--measure", "--no-measure", "--out", "--seed"}
+    | {"--strict", "--json"},
+    "pareto": SESSION | {"--space", "--profile", "--scores", "--json"},
+    "predict": SESSION | {"--space", "--profile", "--networks", "--out"},
+    "spaces": {"--json"},
+    "devices": {"--json"},
+    "export": {"--space", "--arch", "--out", "--seed", "--batch"},
+}
+
+
+def options(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def test_the_commands_and_their_options_are_the_documented_ones() -> None:
+    assert {name: options(command) for name, command in main.commands.items()} == COMMANDS
+
+
+def test_every_option_says_what_it_does() -> None:
+    for command in main.commands.values():
+        for parameter in command.params:
+            assert not isinstance(parameter, click.Option) or parameter.help, (command.name, parameter.name)
