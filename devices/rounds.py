@@ -6,8 +6,9 @@ rounds, the machine was disturbed: the round is marked, kept and repeated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -38,72 +39,78 @@ class Reading:
     is_reference: bool = False
 
 
-def run_round(
-    device: Device,
-    graphs: Sequence[Graph],
-    reference: Graph,
-    rng: np.random.Generator,
-    first_process: int,
-    sampling: Sampling = Sampling(),
-) -> Iterator[Reading]:
-    """Time every graph once, in random order; a graph that kills the process costs a new process.
+@dataclass
+class Round:
+    """Every graph once, in random order, in a fresh process; iterate over `readings` once.
 
     Args:
         device: where.
         graphs: what; each is loaded, warmed up, timed and dropped.
         reference: thermometer, timed at the start, every few graphs and at the end.
         rng: gives the order.
-        first_process: number of the first process; the next one gets the next number.
+        first_process: number of the first process; a graph that kills it costs a new one, numbered on.
         sampling: samples a visit.
 
-    Raises:
-        AgentDied: no process can be started, or it dies on the reference.
-        RequestFailed: the runtime refuses the reference.
+    Attributes:
+        conditions: state of the target at the start and the end of every process so far.
     """
-    waiting = [graphs[index] for index in rng.permutation(len(graphs))]
-    process = first_process
-    while waiting:
-        with device.process() as running:
-            yield from _visits(running, waiting, reference, process, sampling)
-        process += 1
 
+    device: Device
+    graphs: Sequence[Graph]
+    reference: Graph
+    rng: np.random.Generator
+    first_process: int
+    sampling: Sampling = Sampling()
+    conditions: list[Mapping[str, Any]] = field(default_factory=list)
 
-def _visits(
-    running: DeviceProcess, waiting: list[Graph], reference: Graph, process: int, sampling: Sampling
-) -> Iterator[Reading]:
-    """Work `waiting` off until it is empty or the process has died on a graph."""
-    running.load(reference.name, reference.onnx())
-    position = 0
-    while waiting:
-        if position % REFERENCE_EVERY == 0:
-            yield _reference(running, reference, process, sampling)
-        reading = _visit(running, waiting.pop(0), process, sampling)
-        yield reading
-        if reading.error and reading.error.startswith(_DIED):
-            return
-        position += 1
-    yield _reference(running, reference, process, sampling)
+    def readings(self) -> Iterator[Reading]:
+        """Time every graph.
+
+        Raises:
+            AgentDied: no process can be started, or it dies on the reference.
+            RequestFailed: the runtime refuses the reference.
+        """
+        waiting = [self.graphs[index] for index in self.rng.permutation(len(self.graphs))]
+        process = self.first_process
+        while waiting:
+            with self.device.process() as running:
+                yield from self._visits(running, waiting, process)
+            process += 1
+
+    def _visits(self, running: DeviceProcess, waiting: list[Graph], process: int) -> Iterator[Reading]:
+        """Work `waiting` off until it is empty or the process has died on a graph."""
+        self.conditions.append(running.conditions())
+        running.load(self.reference.name, self.reference.onnx())
+        position = 0
+        while waiting:
+            if position % REFERENCE_EVERY == 0:
+                yield self._reference(running, process)
+            reading = self._visit(running, waiting.pop(0), process)
+            yield reading
+            if reading.error and reading.error.startswith(_DIED):
+                return
+            position += 1
+        yield self._reference(running, process)
+        self.conditions.append(running.conditions())
+
+    def _visit(self, running: DeviceProcess, graph: Graph, process: int) -> Reading:
+        name = f"visited {graph.name}"  # apart from the loaded reference, which may be visited as well
+        try:
+            running.load(name, graph.onnx())
+            visit = running.time(name, self.sampling.samples)
+            running.unload(name)
+        except RequestFailed as error:
+            return Reading(graph.name, process, None, str(error))
+        except AgentDied as error:
+            return Reading(graph.name, process, None, f"{_DIED}{error}")
+        return Reading(graph.name, process, visit)
+
+    def _reference(self, running: DeviceProcess, process: int) -> Reading:
+        visit = running.time(self.reference.name, self.sampling.samples)
+        return Reading(self.reference.name, process, visit, is_reference=True)
 
 
 _DIED = "the runtime's process died: "
-
-
-def _visit(running: DeviceProcess, graph: Graph, process: int, sampling: Sampling) -> Reading:
-    name = f"visited {graph.name}"  # apart from the loaded reference, which may be visited as well
-    try:
-        running.load(name, graph.onnx())
-        visit = running.time(name, sampling.samples)
-        running.unload(name)
-    except RequestFailed as error:
-        return Reading(graph.name, process, None, str(error))
-    except AgentDied as error:
-        return Reading(graph.name, process, None, f"{_DIED}{error}")
-    return Reading(graph.name, process, visit)
-
-
-def _reference(running: DeviceProcess, reference: Graph, process: int, sampling: Sampling) -> Reading:
-    visit = running.time(reference.name, sampling.samples)
-    return Reading(reference.name, process, visit, is_reference=True)
 
 
 def disturbance(

@@ -13,7 +13,7 @@ import numpy as np
 from devices.connection import DeviceError
 from devices.device import Device
 from devices.measurement import Graph
-from devices.rounds import disturbance, run_round
+from devices.rounds import Round, disturbance
 from devices.schedule import Goal, pending
 from hwprofile.errors import DeviceUnreachable
 from hwprofile.profile import (
@@ -22,7 +22,6 @@ from hwprofile.profile import (
     Profile,
     ProfileError,
     ProfileWriter,
-    RoundEnd,
     identity_differences,
 )
 
@@ -119,30 +118,21 @@ class _Bench:
     def _round(self, waiting: Sequence[str], kinds: Mapping[str, Kind]) -> None:
         """Measure what this round still lacks, and close it."""
         number, started = self.profile.current_round, time.monotonic()
-        with self.device.process() as probe:
-            before = probe.conditions()
         done = {name for name in waiting if number in self.profile.visits.get(name, {})}
         graphs = [self._graph(name, kinds[name]) for name in waiting if name not in done]
-        readings = run_round(
-            self.device, graphs, self.subject.reference(), self.rng, self.profile.last_process + 1
-        )
-        for reading in readings:
+        first_process = self.profile.last_process + 1
+        measuring = Round(self.device, graphs, self.subject.reference(), self.rng, first_process)
+        for reading in measuring.readings():
             self.writer.reading(reading, kinds.get(reading.graph, "block"), number)
             self._tell(number, len(waiting))
-        with self.device.process() as probe:
-            after = probe.conditions()
-        self._close(number, {"before": dict(before), "after": dict(after)}, time.monotonic() - started)
+        self._close(number, measuring.conditions, time.monotonic() - started)
 
-    def _close(self, number: int, conditions: Mapping[str, object], seconds: float) -> None:
+    def _close(self, number: int, conditions: Sequence[Mapping[str, object]], seconds: float) -> None:
         references = self.profile.references
         earlier = [visits for key, visits in references.items() if key != number and self._was_quiet(key)]
-        end = RoundEnd(number, disturbance(references.get(number, []), earlier), conditions, seconds)
-        row = {
-            "round": number,
-            "disturbed": end.disturbed,
-            "conditions": dict(conditions),
-            "seconds": seconds,
-        }
+        disturbed = disturbance(references.get(number, []), earlier)
+        states = [dict(state) for state in conditions]
+        row = {"round": number, "disturbed": disturbed, "conditions": states, "seconds": seconds}
         self.writer.append({"row": "round", **row})
 
     def _was_quiet(self, number: int) -> bool:

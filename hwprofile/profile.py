@@ -91,11 +91,11 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class RoundEnd:
-    """How a round ended: conditions around it, and why it does not count, if it does not."""
+    """How a round ended: conditions around each process, and why it does not count, if so."""
 
     round: int
     disturbed: str | None
-    conditions: Mapping[str, Any]
+    conditions: tuple[Mapping[str, Any], ...]
     seconds: float
 
 
@@ -186,7 +186,8 @@ class Profile:
     def _apply_round(self, row: Mapping[str, Any]) -> None:
         number = int(row["round"])
         disturbed = None if row["disturbed"] is None else str(row["disturbed"])
-        self.ends[number] = RoundEnd(number, disturbed, dict(row["conditions"]), float(row["seconds"]))
+        conditions = tuple(dict(state) for state in row["conditions"])
+        self.ends[number] = RoundEnd(number, disturbed, conditions, float(row["seconds"]))
 
     def _apply_end(self, row: Mapping[str, Any]) -> None:
         self.finished = True

@@ -10,7 +10,7 @@ import numpy as np
 from devices.connection import DeviceError
 from devices.device import Device
 from devices.measurement import Graph, Visit
-from devices.rounds import run_round
+from devices.rounds import Round
 from devices.statistics import level_change, summarise, visit_ms
 from hwprofile.bench import Progress
 from hwprofile.errors import DeviceUnreachable
@@ -57,7 +57,8 @@ class Verifier:
         visits: dict[str, list[Visit]] = {name: [] for name in names}
         for number in range(processes):
             try:
-                for reading in run_round(self.device, graphs, self.subject.reference(), self.rng, number):
+                measuring = Round(self.device, graphs, self.subject.reference(), self.rng, number)
+                for reading in measuring.readings():
                     if reading.visit is None:
                         raise DeviceUnreachable(
                             f"device {self.device.name}, {reading.graph}: {reading.error}"

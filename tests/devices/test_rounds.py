@@ -16,7 +16,7 @@ from devices.connection import AgentDied, RequestFailed
 from devices.device import Device
 from devices.link import LocalLink
 from devices.measurement import Graph, Visit
-from devices.rounds import LARGEST_DRIFT, Reading, Sampling, disturbance, run_round
+from devices.rounds import LARGEST_DRIFT, Reading, Round, Sampling, disturbance
 from devices.runtimes import OnnxRuntime
 from devices.settings import Settings
 
@@ -78,7 +78,7 @@ def readings_of(
     device: Device, graphs: Sequence[Graph], reference: Graph, seed: int = 0, first_process: int = 0
 ) -> list[Reading]:
     rng = np.random.default_rng(seed)
-    return list(run_round(device, graphs, reference, rng, first_process, ONE_SAMPLE))
+    return list(Round(device, graphs, reference, rng, first_process, ONE_SAMPLE).readings())
 
 
 def names(readings: Sequence[Reading]) -> list[str]:
@@ -141,7 +141,7 @@ def test_a_round_of_nothing_starts_nothing(device: Device, reference: Graph, lin
 def test_every_visit_has_the_samples_that_were_asked_for(
     device: Device, graphs: list[Graph], reference: Graph
 ) -> None:
-    readings = run_round(device, graphs[:2], reference, np.random.default_rng(0), 0, Sampling(3))
+    readings = Round(device, graphs[:2], reference, np.random.default_rng(0), 0, Sampling(3)).readings()
     assert [len(reading.visit.wall_ns) for reading in readings if reading.visit] == [3] * 4
 
 
@@ -156,7 +156,7 @@ def test_graphs_are_made_when_they_are_needed_and_once(device: Device, tiny: byt
         return onnx
 
     drawn = [Graph(name, making(name)) for name in "abc"]
-    readings = run_round(device, drawn, reference, np.random.default_rng(0), 0, ONE_SAMPLE)
+    readings = Round(device, drawn, reference, np.random.default_rng(0), 0, ONE_SAMPLE).readings()
     for seen in (0, 1, 2):
         next(reading for reading in readings if not reading.is_reference)
         assert len(made) == seen + 1
@@ -166,7 +166,7 @@ def test_graphs_are_made_when_they_are_needed_and_once(device: Device, tiny: byt
 def test_a_round_that_is_left_early_ends_its_process(
     device: Device, graphs: list[Graph], reference: Graph, link: WatchedLink
 ) -> None:
-    iterator = run_round(device, graphs, reference, np.random.default_rng(0), 0, ONE_SAMPLE)
+    iterator = Round(device, graphs, reference, np.random.default_rng(0), 0, ONE_SAMPLE).readings()
     next(iter(iterator))
     assert link.started[0].poll() is None
     del iterator

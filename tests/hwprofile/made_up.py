@@ -77,7 +77,7 @@ def write_made_up_profile(
                 reading = Reading(name, number + 1, made_up_visit(true, rng, sd))
                 writer.reading(reading, kind, number)
             writer.append(
-                {"row": "round", "round": number, "disturbed": None, "conditions": {}, "seconds": 1.0}
+                {"row": "round", "round": number, "disturbed": None, "conditions": [], "seconds": 1.0}
             )
             if number == 0:
                 writer.append({"row": "chosen", "networks": dict(subject.choose(profile))})

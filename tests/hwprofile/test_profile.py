@@ -22,7 +22,7 @@ from hwprofile.profile import (
 )
 from tests.hwprofile.made_up import made_up_visit
 
-ROUND_END: dict[str, object] = {"row": "round", "disturbed": None, "conditions": {}, "seconds": 1.0}
+ROUND_END: dict[str, object] = {"row": "round", "disturbed": None, "conditions": [], "seconds": 1.0}
 
 
 def write_small(path: Path, header: Header, rounds: int = 3) -> list[bytes]:
