@@ -11,7 +11,7 @@ from devices.connection import DeviceError
 from devices.device import Device
 from devices.measurement import Graph, Visit
 from devices.rounds import Round
-from devices.statistics import level_change, summarise, visit_ms
+from devices.statistics import interval, level_change, visit_ms
 from hwprofile.bench import Progress
 from hwprofile.errors import DeviceUnreachable
 from hwprofile.profile import Profile
@@ -45,12 +45,15 @@ class Verifier:
         Raises:
             DeviceUnreachable: the device fails on one of them.
         """
+        return [Latency(*interval(times)) for times in self.process_ms(architectures, processes)]
+
+    def process_ms(self, architectures: Sequence[Architecture], processes: int) -> list[list[float]]:
+        """One median a process for every network, milliseconds; reads the level along."""
         names = [str(architecture) for architecture in architectures]
         canaries = [name for name in self._canaries() if name not in names]
         visits = self._visits([*names, *canaries], processes)
         self.levels.append(self._level({name: visits[name] for name in self._canaries()}))
-        found = [summarise(visits[name], self.profile.header.goal.precision) for name in names]
-        return [Latency(summary.median_ms, summary.low_ms, summary.high_ms) for summary in found]
+        return [[visit_ms(visit) for visit in visits[name]] for name in names]
 
     def _visits(self, names: Sequence[str], processes: int) -> Mapping[str, list[Visit]]:
         graphs = [self._graph(name) for name in names]
