@@ -1,9 +1,9 @@
 """Do specialised networks hold their budget, and do they use it?
 
-For binding budgets spread over a space, networks are chosen in three ways from one profile: by the plain table, by the
-calibrated model alone, and by the closed loop of measuring and correcting. All winners of a budget are then measured once
-more, together, in fresh processes that chose nothing. Hindsight: the best score that the same model reaches when
-it is scaled to this last measurement.
+For binding budgets spread over a space, networks are chosen in three ways from one profile: by the plain table,
+by the calibrated model alone, and by the closed loop of measuring and correcting. All winners of a budget are
+then measured once more, together, in fresh processes that chose nothing. Hindsight: the best score that the
+same model reaches when it is scaled to this last measurement.
 
     python benchmarks/budgets.py --space proxyless --scores macs --budgets 10
     python benchmarks/budgets.py --space nasbench-macro --budgets 10
@@ -130,9 +130,8 @@ def report(rows: list[Row], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([{**vars(row), "used": row.used} for row in rows], indent=1))
         return
-    print(
-        f"\n{'':<18}{'broken':>8}{'by > 5 %':>10}{'used (median)':>15}{'score / hindsight':>19}{'claims to hold':>16}"
-    )
+    titles = ("broken", "by > 5 %", "used", "of hindsight", "claims to hold")
+    print(f"\n{'':<18}" + "".join(f"{title:>16}" for title in titles))
     for mode in MODES:
         found = [row for row in rows if row.mode == mode]
         broken = sum(row.used > 1 for row in found)
@@ -140,7 +139,8 @@ def report(rows: list[Row], *, as_json: bool) -> None:
         used = statistics.median(row.used for row in found)
         score = statistics.median(row.score / row.hindsight for row in found)
         claims = sum(bool(row.claims_to_hold) for row in found) if mode == "closed loop" else "-"
-        print(f"{mode:<18}{broken:>5}/{len(found)}{far:>10}{used:>15.3f}{score:>19.3f}{claims:>16}")
+        shares = f"{broken}/{len(found)}"
+        print(f"{mode:<18}{shares:>16}{far:>16}{used:>16.3f}{score:>16.3f}{claims:>16}")
 
 
 if __name__ == "__main__":

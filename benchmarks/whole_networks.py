@@ -1,7 +1,8 @@
 """Random networks that the model never saw, predicted and measured on this computer.
 
 Beside the calibrated table: the plain table, a line through multiply-accumulates fitted on the same
-calibration networks, and the measurement's own noise floor (the same networks measured again in as many other processes).
+calibration networks, and the measurement's own noise floor (the same networks measured again in as many
+other processes).
 
     python benchmarks/whole_networks.py --space proxyless
 """
