@@ -1,9 +1,9 @@
 """Do specialised networks hold their budget, and do they use it?
 
-For binding budgets spread over a space, networks are chosen in three ways from one profile: by the plain table,
-by the calibrated model alone, and by the closed loop of measuring and correcting. All winners of a budget are
-then measured once more, together, in fresh processes that chose nothing. Hindsight: the best score that the
-same model reaches when it is scaled to this last measurement.
+For binding budgets spread over a space, networks are chosen in three ways from one profile: by the plain
+table, by the calibrated model alone, and by the closed loop of measuring and correcting. All winners of a
+budget are then measured once more, together, in fresh processes that chose nothing. Hindsight: the best score
+that the same model reaches when it is scaled to this last measurement.
 
     python benchmarks/budgets.py --space proxyless --scores macs --budgets 10
     python benchmarks/budgets.py --space nasbench-macro --budgets 10

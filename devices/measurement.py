@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -17,7 +17,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Raw samples of one graph in one process.
+    """Raw samples of one graph in one process, taken at one or several moments.
 
     Attributes:
         runs_per_sample: inferences timed together as one sample.
@@ -39,6 +39,13 @@ class Visit:
             raise ValueError("a visit needs samples that took time")
         if self.cpu_ns is not None and len(self.cpu_ns) != len(self.wall_ns):
             raise ValueError("wall_ns and cpu_ns differ in length")
+
+    def joined(self, later: Visit) -> Visit:
+        """The samples of this visit and a later one of the same graph in the same process, as one."""
+        if self.runs_per_sample != later.runs_per_sample or (self.cpu_ns is None) != (later.cpu_ns is None):
+            raise ValueError("visits of different graphs or settings cannot be joined")
+        cpu = None if self.cpu_ns is None or later.cpu_ns is None else self.cpu_ns + later.cpu_ns
+        return replace(self, wall_ns=self.wall_ns + later.wall_ns, cpu_ns=cpu)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Visit:

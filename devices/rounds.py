@@ -1,12 +1,14 @@
-"""Rounds: every graph once, in random order, in a fresh process, between thermometers.
+"""Rounds: every graph in a fresh process, in random order, at several moments, between thermometers.
 
-A reference graph is timed every few graphs. Where it drifts inside a round, or stands apart from the other
-rounds, the machine was disturbed: the round is marked, kept and repeated.
+Another program's burst lasts a fraction of a second. So a graph is not timed at one stretch: graphs are
+loaded in groups, and every group is gone through several times; a burst then meets a part of each graph's
+samples, not all samples of one graph. A reference graph is timed before every pass. Where it drifts inside a
+round, or stands apart from the other rounds, the machine was disturbed: the round is marked, kept, repeated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,15 +19,22 @@ from devices.device import Device, DeviceProcess
 from devices.measurement import Graph, Visit
 from devices.statistics import visit_ms
 
-REFERENCE_EVERY = 12
 LARGEST_DRIFT = 0.03
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Samples of one visit; what differs between processes is larger than what more samples would narrow."""
+    """How a round takes its samples.
 
-    samples: int = 8
+    Attributes:
+        samples: samples at one moment.
+        passes: moments at which a graph is timed.
+        group: graphs that are loaded together; more spread the moments, and take more memory on the target.
+    """
+
+    samples: int = 3
+    passes: int = 3
+    group: int = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +50,12 @@ class Reading:
 
 @dataclass
 class Round:
-    """Every graph once, in random order, in a fresh process; iterate over `readings` once.
+    """Every graph in a fresh process; iterate over `readings` once.
 
     Args:
         device: where.
-        graphs: what; each is loaded, warmed up, timed and dropped.
-        reference: thermometer, timed at the start, every few graphs and at the end.
+        graphs: what.
+        reference: thermometer, timed before every pass and at the end.
         rng: gives the order.
         first_process: number of the first process; a graph that kills it costs a new one, numbered on.
         sampling: samples a visit.
@@ -70,44 +79,84 @@ class Round:
             AgentDied: no process can be started, or it dies on the reference.
             RequestFailed: the runtime refuses the reference.
         """
-        waiting = [self.graphs[index] for index in self.rng.permutation(len(self.graphs))]
-        process = self.first_process
-        while waiting:
+        self._waiting = [self.graphs[index] for index in self.rng.permutation(len(self.graphs))]
+        self._process = self.first_process
+        while self._waiting:
             with self.device.process() as running:
-                yield from self._visits(running, waiting, process)
-            process += 1
+                yield from self._in_process(running)
+            self._process += 1
 
-    def _visits(self, running: DeviceProcess, waiting: list[Graph], process: int) -> Iterator[Reading]:
-        """Work `waiting` off until it is empty or the process has died on a graph."""
+    def _in_process(self, running: DeviceProcess) -> Iterator[Reading]:
+        """Work off what waits, until nothing does or the process has died on a graph."""
         self.conditions.append(running.conditions())
         running.load(self.reference.name, self.reference.onnx())
-        position = 0
-        while waiting:
-            if position % REFERENCE_EVERY == 0:
-                yield self._reference(running, process)
-            reading = self._visit(running, waiting.pop(0), process)
-            yield reading
-            if reading.error and reading.error.startswith(_DIED):
-                return
-            position += 1
-        yield self._reference(running, process)
+        while self._waiting:
+            for reading in self._group(running, self._waiting[: self.sampling.group]):
+                yield reading
+                if not reading.is_reference:
+                    self._waiting = [graph for graph in self._waiting if graph.name != reading.graph]
+                if reading.error and reading.error.startswith(_DIED):
+                    return
+        yield self._reference(running)
         self.conditions.append(running.conditions())
 
-    def _visit(self, running: DeviceProcess, graph: Graph, process: int) -> Reading:
-        name = f"visited {graph.name}"  # apart from the loaded reference, which may be visited as well
-        try:
-            running.load(name, graph.onnx())
-            visit = running.time(name, self.sampling.samples)
-            running.unload(name)
-        except RequestFailed as error:
-            return Reading(graph.name, process, None, str(error))
-        except AgentDied as error:
-            return Reading(graph.name, process, None, f"{_DIED}{error}")
-        return Reading(graph.name, process, visit)
+    def _group(self, running: DeviceProcess, group: Sequence[Graph]) -> Iterator[Reading]:
+        """Load a group, go through it several times, drop it; a graph's reading comes with its last visit."""
+        names = []
+        for graph in group:
+            error = _failure(lambda graph=graph: running.load(_loaded(graph.name), graph.onnx()))  # type: ignore[misc] # called at once
+            if error:
+                yield Reading(graph.name, self._process, None, error)
+            else:
+                names.append(graph.name)
+        visits: dict[str, Visit] = {}
+        for number in range(self.sampling.passes):
+            yield self._reference(running)
+            for name in self.rng.permutation(names):
+                yield from self._visit(running, str(name), visits, is_last=number == self.sampling.passes - 1)
+        for name in names:
+            running.unload(_loaded(name))
 
-    def _reference(self, running: DeviceProcess, process: int) -> Reading:
+    def _visit(
+        self, running: DeviceProcess, name: str, visits: dict[str, Visit], *, is_last: bool
+    ) -> Iterator[Reading]:
+        """Time a graph at one moment; a graph that failed before is left alone."""
+        if name not in visits and not self._is_waiting(name):
+            return
+
+        def visit() -> None:
+            found = running.time(_loaded(name), self.sampling.samples)
+            visits[name] = visits[name].joined(found) if name in visits else found
+
+        error = _failure(visit)
+        if error:
+            visits.pop(name, None)
+            yield Reading(name, self._process, None, error)
+        elif is_last:
+            yield Reading(name, self._process, visits.pop(name))
+
+    def _is_waiting(self, name: str) -> bool:
+        return any(graph.name == name for graph in self._waiting)
+
+    def _reference(self, running: DeviceProcess) -> Reading:
         visit = running.time(self.reference.name, self.sampling.samples)
-        return Reading(self.reference.name, process, visit, is_reference=True)
+        return Reading(self.reference.name, self._process, visit, is_reference=True)
+
+
+def _loaded(name: str) -> str:
+    """Id of a graph on the target, apart from the reference, which may be visited as well."""
+    return f"visited {name}"
+
+
+def _failure(action: Callable[[], None]) -> str | None:
+    """Why an action on one graph failed; None when it did not."""
+    try:
+        action()
+    except RequestFailed as error:
+        return str(error)
+    except AgentDied as error:
+        return f"{_DIED}{error}"
+    return None
 
 
 _DIED = "the runtime's process died: "

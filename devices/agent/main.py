@@ -6,7 +6,7 @@ is an answer, not an end; the agent ends when its input ends.
 
 import os
 import sys
-from typing import Any, BinaryIO, Callable, Dict
+from typing import BinaryIO, Callable, Dict
 
 from devices.agent import circumstances, frames, onnxruntime_runtime, timing
 
@@ -19,7 +19,7 @@ class Agent:
 
     def __init__(self) -> None:
         """Start with nothing loaded."""
-        self.loaded: Dict[str, Callable[[], Any]] = {}
+        self.loaded: Dict[str, timing.Timed] = {}
 
     def answer(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Do one request and give the header of the answer."""
@@ -51,12 +51,13 @@ class Agent:
 
     def load(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Load the graph in the payload under the id of the request."""
-        self.loaded[header["id"]] = RUNTIMES[header["runtime"]].load(payload, header["settings"])
+        run = RUNTIMES[header["runtime"]].load(payload, header["settings"])
+        self.loaded[header["id"]] = timing.Timed(run)
         return {}
 
     def time(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Time a loaded graph."""
-        return timing.visit(self.loaded[header["id"]], timing.Plan(**header["plan"]))
+        return self.loaded[header["id"]].visit(timing.Plan(**header["plan"]))
 
     def unload(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Drop a loaded graph."""

@@ -7,6 +7,7 @@ clock; raw samples are returned and judged elsewhere.
 import gc
 import math
 import time
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, List
 
 Run = Callable[[], Any]
@@ -14,67 +15,85 @@ Run = Callable[[], Any]
 LARGEST_RUNS_PER_SAMPLE = 100000
 
 
+@dataclass(frozen=True)
 class Plan:
-    """How one graph is timed at one visit; every duration in milliseconds."""
+    """How one graph is timed at one visit; every duration in milliseconds.
 
-    def __init__(
-        self,
-        samples: int = 10,
-        sample_ms: float = 1.0,
-        warmup_runs: int = 3,
-        warmup_ms: float = 5.0,
-        settle: float = 0.02,
-        ceiling_ms: float = 300.0,
-        thread_clock: bool = True,
-    ) -> None:
-        """Store the plan.
-
-        Args:
-            samples: how many samples are taken.
-            sample_ms: shortest duration of one sample; so many inferences are timed together.
-            warmup_runs: fewest inferences before the first sample.
-            warmup_ms: shortest warm-up.
-            settle: the warm-up ends when the medians of two consecutive windows differ by less.
-            ceiling_ms: longest warm-up, settled or not.
-            thread_clock: keep the thread's CPU time beside the wall time (meaningful at one thread).
-        """
-        self.samples = samples
-        self.sample_ms = sample_ms
-        self.warmup_runs = warmup_runs
-        self.warmup_ms = warmup_ms
-        self.settle = settle
-        self.ceiling_ms = ceiling_ms
-        self.thread_clock = thread_clock
-
-
-def visit(run: Run, plan: Plan) -> Dict[str, Any]:
-    """Warm up and take the samples of one visit.
-
-    Returns:
-        `runs_per_sample`; `wall_ns` and, with the thread clock, `cpu_ns`: one total a sample, for all of its
-        runs together; `warmup_runs`, `settled`.
+    Attributes:
+        samples: how many samples are taken.
+        sample_ms: shortest duration of one sample; so many inferences are timed together.
+        warmup_runs: fewest inferences before the first sample.
+        warmup_ms: shortest warm-up.
+        settle: the warm-up ends when the medians of two consecutive windows differ by less.
+        ceiling_ms: longest warm-up, settled or not.
+        rewarm_runs: fewest untimed inferences at every later visit.
+        rewarm_ms: shortest time for them.
+        thread_clock: keep the thread's CPU time beside the wall time (meaningful at one thread).
     """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        warmup = _warm_up(run, plan)
-        runs = _runs_per_sample(warmup["typical_ns"], plan)
+
+    samples: int = 10
+    sample_ms: float = 1.0
+    warmup_runs: int = 3
+    warmup_ms: float = 5.0
+    settle: float = 0.02
+    ceiling_ms: float = 300.0
+    rewarm_runs: int = 2
+    rewarm_ms: float = 1.0
+    thread_clock: bool = True
+
+
+class Timed:
+    """A loaded graph that is visited several times: warmed up until steady at first, briefly later."""
+
+    def __init__(self, run: Run) -> None:
+        """Store what runs one inference a call."""
+        self.run = run
+        self.warmup: Dict[str, Any] = {}
+
+    def visit(self, plan: Plan) -> Dict[str, Any]:
+        """Warm up and take the samples of one visit.
+
+        Returns:
+            `runs_per_sample`; `wall_ns` and, with the thread clock, `cpu_ns`: one total a sample, for all of
+            its runs together; `warmup_runs` and `settled` of the first visit.
+        """
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return self._visit(plan)
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _visit(self, plan: Plan) -> Dict[str, Any]:
+        if self.warmup:
+            # other graphs ran since, and cooled the caches
+            _run_for(self.run, plan.rewarm_runs, plan.rewarm_ms)
+        else:
+            self.warmup = _warm_up(self.run, plan)
+        runs = _runs_per_sample(self.warmup["typical_ns"], plan)
         walls: List[int] = []
         cpus: List[int] = []
         for _ in range(plan.samples):
-            _sample(run, runs, walls, cpus)
-    finally:
-        if collecting:
-            gc.enable()
-    result = {
-        "runs_per_sample": runs,
-        "wall_ns": walls,
-        "warmup_runs": warmup["runs"],
-        "settled": warmup["settled"],
-    }
-    if plan.thread_clock:
-        result["cpu_ns"] = cpus
-    return result
+            _sample(self.run, runs, walls, cpus)
+        result = {
+            "runs_per_sample": runs,
+            "wall_ns": walls,
+            "warmup_runs": self.warmup["runs"],
+            "settled": self.warmup["settled"],
+        }
+        if plan.thread_clock:
+            result["cpu_ns"] = cpus
+        return result
+
+
+def _run_for(run: Run, runs: int, duration_ms: float) -> None:
+    """At least so many runs and so long."""
+    end = time.perf_counter_ns() + duration_ms * 1e6
+    done = 0
+    while done < runs or time.perf_counter_ns() < end:
+        run()
+        done += 1
 
 
 def _sample(run: Run, runs: int, walls: List[int], cpus: List[int]) -> None:

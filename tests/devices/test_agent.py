@@ -165,7 +165,7 @@ def test_the_timing_loop_runs_under_every_python(bare_python: str) -> None:
     program = (
         "import json, sys; sys.path.insert(0, sys.argv[1])\n"
         "from devices.agent import timing\n"
-        "print(json.dumps(timing.visit(lambda: sum(range(100)), timing.Plan(samples=3))))"
+        "print(json.dumps(timing.Timed(lambda: sum(range(100))).visit(timing.Plan(samples=3))))"
     )
     command = [bare_python, "-I", "-S", "-c", program, str(ROOT)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)

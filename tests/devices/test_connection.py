@@ -134,7 +134,7 @@ def test_a_link_that_cannot_start_anything_is_an_agent_that_died(monkeypatch: py
             "sys.stderr.write('out of memory'); sys.stderr.flush(); os._exit(1)",
             "its last words: out of memory",
         ),
-        ("os.kill(os.getpid(), 9)", "^the other side closed the stream$"),
+        ("os.kill(os.getpid(), 9)", r"^the other side closed the stream \(killed by SIGKILL\)$"),
         ("raise SystemExit('enough')", "its last words: enough"),
     ],
     ids=["abort", "exit", "kill", "SystemExit"],

@@ -11,7 +11,6 @@ from typing import IO
 import numpy as np
 import pytest
 
-from devices import rounds
 from devices.connection import AgentDied, RequestFailed
 from devices.device import Device
 from devices.link import LocalLink
@@ -20,7 +19,7 @@ from devices.rounds import LARGEST_DRIFT, Reading, Round, Sampling, disturbance
 from devices.runtimes import OnnxRuntime
 from devices.settings import Settings
 
-ONE_SAMPLE = Sampling(1)
+ONE_SAMPLE = Sampling(samples=1, passes=1)
 
 
 class WatchedLink(LocalLink):
@@ -111,18 +110,20 @@ def test_the_order_is_the_generators(device: Device, graphs: list[Graph], refere
 
 
 @pytest.mark.parametrize(
-    ("every", "pattern"), [(12, "R......R"), (2, "R..R..R..R"), (3, "R...R...R"), (4, "R....R..R")]
+    ("group", "passes", "pattern"),
+    [
+        (12, 1, "R......R"),
+        (2, 1, "R..R..R..R"),
+        (4, 1, "R....R..R"),
+        (12, 3, "RRR......R"),
+        (4, 2, "RR....RR..R"),
+    ],
 )
-def test_the_reference_is_read_at_the_start_between_and_at_the_end(
-    device: Device,
-    graphs: list[Graph],
-    reference: Graph,
-    monkeypatch: pytest.MonkeyPatch,
-    every: int,
-    pattern: str,
+def test_the_reference_is_read_before_every_pass_and_at_the_end(
+    device: Device, graphs: list[Graph], reference: Graph, group: int, passes: int, pattern: str
 ) -> None:
-    monkeypatch.setattr(rounds, "REFERENCE_EVERY", every)
-    readings = readings_of(device, graphs, reference)
+    sampling = Sampling(samples=1, passes=passes, group=group)
+    readings = list(Round(device, graphs, reference, np.random.default_rng(0), 0, sampling).readings())
     assert "".join("R" if reading.is_reference else "." for reading in readings) == pattern
     assert {reading.graph for reading in readings if reading.is_reference} == {"reference"}
 
@@ -138,11 +139,13 @@ def test_a_round_of_nothing_starts_nothing(device: Device, reference: Graph, lin
     assert link.started == []
 
 
-def test_every_visit_has_the_samples_that_were_asked_for(
+def test_every_visit_has_the_samples_of_all_passes(
     device: Device, graphs: list[Graph], reference: Graph
 ) -> None:
-    readings = Round(device, graphs[:2], reference, np.random.default_rng(0), 0, Sampling(3)).readings()
-    assert [len(reading.visit.wall_ns) for reading in readings if reading.visit] == [3] * 4
+    sampling = Sampling(samples=2, passes=3)
+    readings = Round(device, graphs[:2], reference, np.random.default_rng(0), 0, sampling).readings()
+    counts = [(reading.is_reference, len(reading.visit.wall_ns)) for reading in readings if reading.visit]
+    assert counts == [(True, 2)] * 3 + [(False, 6)] * 2 + [(True, 2)]
 
 
 def test_graphs_are_made_when_they_are_needed_and_once(device: Device, tiny: bytes, reference: Graph) -> None:
@@ -156,7 +159,8 @@ def test_graphs_are_made_when_they_are_needed_and_once(device: Device, tiny: byt
         return onnx
 
     drawn = [Graph(name, making(name)) for name in "abc"]
-    readings = Round(device, drawn, reference, np.random.default_rng(0), 0, ONE_SAMPLE).readings()
+    one_by_one = Sampling(samples=1, group=1)
+    readings = Round(device, drawn, reference, np.random.default_rng(0), 0, one_by_one).readings()
     for seen in (0, 1, 2):
         next(reading for reading in readings if not reading.is_reference)
         assert len(made) == seen + 1
@@ -184,7 +188,6 @@ def test_a_graph_that_the_runtime_refuses_costs_only_itself(
     assert [(reading.graph, reading.visit) for reading in failed] == [("bad", None)]
     assert sorted(names(readings)) == ["bad", *(graph.name for graph in graphs)]
     assert len(link.started) == 1
-    assert readings[0].is_reference
     assert readings[-1].is_reference
 
 
@@ -206,10 +209,9 @@ def test_after_a_death_the_reference_is_read_again_at_once(
     device: Device, graphs: list[Graph], reference: Graph, deadly: Graph
 ) -> None:
     readings = readings_of(device, [*graphs, deadly], reference)
-    position = names(readings).index("deadly")
-    assert 0 < position < len(graphs), "the seed shall put it in the middle"
-    pattern = "".join("R" if reading.is_reference else "." for reading in readings)
-    assert pattern == "R" + "." * (position + 1) + "R" + "." * (len(graphs) - position) + "R"
+    assert readings[0].graph == "deadly"  # it dies while its group is loaded
+    pattern = "".join("R" if reading.is_reference else "." for reading in readings[1:])
+    assert pattern == "R" + "." * len(graphs) + "R"
 
 
 def test_a_round_of_deadly_graphs_comes_to_an_end(

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from devices.agent import timing
-from devices.agent.timing import Plan, visit
+from devices.agent.timing import Plan, Timed
+from devices.agent.timing import Run as Inference
 
 MS = 1_000_000
+
+
+def visit(run: Inference, plan: Plan) -> dict[str, Any]:
+    """A first visit."""
+    return Timed(run).visit(plan)
 
 
 class Clock:
@@ -181,3 +188,25 @@ def test_the_garbage_collector_is_restored_when_a_run_raises(
     with pytest.raises(RuntimeError, match="out of memory"):
         visit(failing, Plan(samples=5))
     assert gc.isenabled() is on
+
+
+def test_a_later_visit_warms_up_briefly_and_keeps_the_length_of_its_samples(clock: Clock) -> None:
+    run = Run(clock, MS // 4)
+    timed = Timed(run)
+    first = timed.visit(Plan(samples=2))
+    before = run.count
+    run.durations = (MS // 2,)  # the machine slowed down meanwhile
+    later = timed.visit(Plan(samples=2))
+    assert later["runs_per_sample"] == first["runs_per_sample"] == 4
+    assert later["wall_ns"] == [2 * MS] * 2
+    assert run.count - before == 2 + 2 * 4
+    assert (later["warmup_runs"], later["settled"]) == (first["warmup_runs"], first["settled"])
+
+
+def test_a_later_visit_of_a_short_graph_runs_at_least_a_millisecond(clock: Clock) -> None:
+    run = Run(clock, 10_000)
+    timed = Timed(run)
+    timed.visit(Plan(samples=1))
+    before = run.count
+    timed.visit(Plan(samples=1))
+    assert run.count - before == 100 + 100
