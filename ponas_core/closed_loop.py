@@ -16,16 +16,18 @@ from typing import Protocol
 from ponas_core.score_table import Scores
 from ponas_core.space import Architecture
 
-CHOOSING_PROCESSES = 4
-CONFIRMING_PROCESSES = 7
+CHOOSING_PROCESSES = 5
+CONFIRMING_PROCESSES = 9
 MOST_ITERATIONS = 4
 MOST_CONFIRMATIONS = 3
 FIRST_SHARES = (0.92, 0.96, 1.0)
 """Shares of the budget that the first iteration aims at, so that it brackets the edge."""
 LATER_SHARES = (0.99, 1.0)
 ONE_SIDED_95 = 1.645
-STUDENT_CONFIRMING = 2.447
-"""Quantile 0.975 of Student's t with `CONFIRMING_PROCESSES` - 1 degrees of freedom."""
+MEDIAN_EFFICIENCY = 1.25
+"""How much wider a median scatters than a mean."""
+CONFIRMING_HALF_WIDTH = 0.93
+"""Expected upper half of the interval over `CONFIRMING_PROCESSES` normal values, in standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,8 @@ class ClosedLoop:
         The choosing measurement errs by one part, and the confirming interval needs room for its upper half.
         """
         sd = self.model.process_sd
-        choosing = ONE_SIDED_95 * sd / math.sqrt(CHOOSING_PROCESSES)
-        return choosing + STUDENT_CONFIRMING * sd / math.sqrt(CONFIRMING_PROCESSES)
+        choosing = ONE_SIDED_95 * MEDIAN_EFFICIENCY * sd / math.sqrt(CHOOSING_PROCESSES)
+        return choosing + CONFIRMING_HALF_WIDTH * sd
 
     def run(self) -> Outcome:
         """Search until the best network that holds the budget is found and confirmed, or nothing is left.

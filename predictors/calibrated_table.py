@@ -56,8 +56,8 @@ class NetworkTiming:
 
     @property
     def latency_ms(self) -> float:
-        """Geometric mean over processes."""
-        return float(np.exp(np.log(self.process_ms).mean()))
+        """Median over processes."""
+        return float(np.median(self.process_ms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class CalibratedTable:
         block_ms_: corrected cost of every block, by key.
         intercept_ms_: what every network pays once.
         residual_sd_: relative spread of the calibration networks around the fit.
-        process_sd_: relative spread between processes, pooled over networks.
+        process_sd_: relative spread between processes, of the typical network.
         networks_: how many networks calibrate; with none the table is the plain sum.
     """
 
@@ -98,7 +98,7 @@ class CalibratedTable:
             key: np.array([numbers[name] for name in FEATURES]) for key, numbers in blocks.items()
         }
         self.networks_ = len(networks)
-        self.process_sd_ = _pooled_process_sd(networks)
+        self.process_sd_ = _typical_process_sd(networks)
         if networks:
             design = np.stack([self.network_features(network.keys) for network in networks])
             self._fit(design, np.array([network.latency_ms for network in networks]))
@@ -165,11 +165,7 @@ class CalibratedTable:
         return np.asarray(stdtrit(self.networks_ + NOISE_WEIGHT, 0.5 + CONFIDENCE / 2) * np.sqrt(variance))
 
 
-def _pooled_process_sd(networks: Sequence[NetworkTiming]) -> float:
-    """Relative spread between processes, pooled over the networks with at least two."""
-    logs = [np.log(network.process_ms) for network in networks if len(network.process_ms) > 1]
-    freedom = sum(values.size - 1 for values in logs)
-    if not freedom:
-        return UNKNOWN_PROCESS_SD
-    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in logs)
-    return max(SMALLEST_PROCESS_SD, float(np.sqrt(squares / freedom)))
+def _typical_process_sd(networks: Sequence[NetworkTiming]) -> float:
+    """Relative spread between processes, the median over networks: one disturbed process does not move it."""
+    found = [np.log(network.process_ms).std(ddof=1) for network in networks if len(network.process_ms) > 1]
+    return max(SMALLEST_PROCESS_SD, float(np.median(found))) if found else UNKNOWN_PROCESS_SD

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from devices.measurement import Visit
 from devices.statistics import (
-    CONFIDENCE,
     STATUSES,
     UNKNOWN_HALF_WIDTH,
     Status,
@@ -83,16 +82,17 @@ def test_a_visit_is_contended_when_most_samples_were_preempted(share: float, con
 @pytest.mark.parametrize(
     ("draws", "tolerance"), [(2_000, 0.02), pytest.param(40_000, 0.005, marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("processes", [2, 3, 5, 9])
+@pytest.mark.parametrize(("processes", "nominal"), [(2, 0.95), (3, 0.95), (5, 0.9375), (6, 0.95), (9, 0.95)])
 def test_an_interval_covers_the_truth_as_often_as_it_says(
-    processes: int, draws: int, tolerance: float
+    processes: int, nominal: float, draws: int, tolerance: float
 ) -> None:
     # right code leaves these tolerances for 5e-5 of all seeds with 2,000 draws, for 5e-6 with 40,000
     rng, truth, covered = np.random.default_rng(20 + processes), 3.0, 0
     for times in truth * np.exp(0.025 * rng.standard_normal((draws, processes))):
         _, low, high = interval(times.tolist())
         covered += low <= truth <= high
-    assert abs(covered / draws - CONFIDENCE) <= tolerance
+    # interpolated ranks, and the mean of logs for a median, are off by up to half a point
+    assert abs(covered / draws - nominal) <= tolerance + 0.01
 
 
 @NO_DEADLINE
@@ -130,10 +130,28 @@ def test_a_single_process_gives_the_wide_interval() -> None:
     assert interval([3.0]) == pytest.approx((3.0, 3.0 / factor, 3.0 * factor))
 
 
+def test_a_known_interval_of_order_statistics() -> None:
+    # five: the whole range; nine: mostly the second from each end (96.1 %), a little of the third
+    assert interval([5.0, 1.0, 2.0, 4.0, 3.0]) == (3.0, 1.0, 5.0)
+    centre, low, high = interval([float(n) for n in range(1, 10)])
+    assert centre == 5.0
+    assert 2.0 < low < 2.5
+    assert high == pytest.approx(10.0 - low)
+
+
+def test_one_slow_process_of_nine_hardly_moves_an_interval() -> None:
+    quiet = [1.0 + 0.001 * n for n in range(9)]
+    disturbed = [*quiet[:-1], 2.0]
+    assert interval(disturbed) == pytest.approx(interval(quiet), rel=1e-9)
+
+
 def test_more_processes_narrow_an_interval() -> None:
-    widths = [high / low for _, low, high in (interval([1.0, 1.02] * count) for count in (1, 2, 4))]
+    rng = np.random.default_rng(0)
+    draws = np.exp(0.01 * rng.standard_normal((200, 20)))
+    widths = [
+        np.mean([np.ptp(interval(row[:count].tolist())) for row in draws]) for count in (2, 3, 5, 9, 20)
+    ]
     assert widths == sorted(widths, reverse=True)
-    assert len(set(widths)) == 3
 
 
 # --- summaries
