@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import subprocess
 import sys
 from collections.abc import Sequence
 from typing import IO, Protocol
+
+PIPE_BYTES = 1 << 20
 
 
 class Link(Protocol):
@@ -21,7 +25,7 @@ class LocalLink:
 
     def start(self, arguments: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start this interpreter with these arguments."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -30,3 +34,8 @@ class LocalLink:
             # a Ctrl-C of the terminal is for the host, which then ends the agent in order
             start_new_session=True,
         )
+        if hasattr(fcntl, "F_SETPIPE_SZ") and process.stdin is not None:
+            # graphs are megabytes; the usual 64 KiB would wake both sides hundreds of times for each
+            with contextlib.suppress(OSError):  # a user's limit on pipes: slower, not wrong
+                fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        return process

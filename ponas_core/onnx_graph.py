@@ -144,8 +144,7 @@ class _Writer:
 def _check(model: onnx.ModelProto) -> None:
     """Raise ValueError where the shapes that follow from the nodes differ from the recipe's."""
     try:
-        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(model, full_check=True)  # nodes, types, and shapes inferred strictly
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
         raise ValueError(f"the graph does not fit together: {error}") from error
 

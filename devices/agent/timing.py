@@ -20,7 +20,9 @@ class Plan:
     """How one graph is timed at one visit; every duration in milliseconds.
 
     Attributes:
-        samples: how many samples are taken.
+        samples: how many samples are taken, where a visit is not long.
+        fewest_samples: how many at least.
+        visit_ms: after so long a visit ends with the fewest samples.
         sample_ms: shortest duration of one sample; so many inferences are timed together.
         warmup_runs: fewest inferences before the first sample.
         warmup_ms: shortest warm-up.
@@ -32,6 +34,8 @@ class Plan:
     """
 
     samples: int = 10
+    fewest_samples: int = 2
+    visit_ms: float = 12.0
     sample_ms: float = 1.0
     warmup_runs: int = 3
     warmup_ms: float = 5.0
@@ -74,7 +78,7 @@ class Timed:
         runs = _runs_per_sample(self.warmup["typical_ns"], plan)
         walls: List[int] = []
         cpus: List[int] = []
-        for _ in range(plan.samples):
+        while len(walls) < plan.samples and not _is_long(walls, plan):
             _sample(self.run, runs, walls, cpus)
         result = {
             "runs_per_sample": runs,
@@ -85,6 +89,11 @@ class Timed:
         if plan.thread_clock:
             result["cpu_ns"] = cpus
         return result
+
+
+def _is_long(walls: List[int], plan: Plan) -> bool:
+    """Whether a visit may end with fewer samples than planned."""
+    return len(walls) >= plan.fewest_samples and sum(walls) >= plan.visit_ms * 1e6
 
 
 def _run_for(run: Run, runs: int, duration_ms: float) -> None:

@@ -210,3 +210,9 @@ def test_a_later_visit_of_a_short_graph_runs_at_least_a_millisecond(clock: Clock
     before = run.count
     timed.visit(Plan(samples=1))
     assert run.count - before == 100 + 100
+
+
+def test_a_long_visit_ends_with_the_fewest_samples(clock: Clock) -> None:
+    assert visit(Run(clock, 9 * MS), Plan(samples=8))["wall_ns"] == [9 * MS] * 2
+    assert visit(Run(clock, 5 * MS), Plan(samples=8))["wall_ns"] == [5 * MS] * 3
+    assert visit(Run(clock, MS), Plan(samples=8))["wall_ns"] == [MS] * 8
