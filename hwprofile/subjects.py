@@ -20,7 +20,7 @@ from ponas_core.score_table import ScoreTable, macs_proxy
 from ponas_core.space import SearchSpace
 from ponas_core.space_file import shipped_space
 
-RANDOM_NETWORKS = 3
+RANDOM_NETWORKS = 2
 
 
 @dataclass(frozen=True)

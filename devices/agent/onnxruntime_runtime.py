@@ -75,9 +75,19 @@ def _bind(onnxruntime: Any, session: Any) -> Any:
     for value in session.get_inputs():
         feeds[value.name] = _random_input(numpy, rng, value)
         binding.bind_ortvalue_input(value.name, onnxruntime.OrtValue.ortvalue_from_numpy(feeds[value.name]))
-    for value, array in zip(session.get_outputs(), session.run(None, feeds)):
+    outputs = session.get_outputs()
+    if all(_is_static(value) for value in outputs):
+        arrays = [numpy.zeros(value.shape, _TYPES[value.type]) for value in outputs]
+    else:
+        arrays = session.run(None, feeds)  # the run itself tells the sizes
+    for value, array in zip(outputs, arrays):
         binding.bind_ortvalue_output(value.name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
     return binding
+
+
+def _is_static(value: Any) -> bool:
+    """Whether type and sizes of an input or output are known before a run."""
+    return value.type in _TYPES and all(isinstance(size, int) and size > 0 for size in value.shape)
 
 
 _TYPES = {
@@ -96,7 +106,7 @@ def _random_input(numpy: Any, rng: Any, value: Any) -> Any:
     """Standard normal numbers; whole numbers are 0 or 1, so that they are valid as indexes too."""
     if value.type not in _TYPES:
         raise ValueError("input {!r} has type {}, which cannot be filled".format(value.name, value.type))
-    if not all(isinstance(size, int) and size > 0 for size in value.shape):
+    if not _is_static(value):
         raise ValueError("input {!r} has the dynamic shape {}; fix its sizes".format(value.name, value.shape))
     kind = numpy.dtype(_TYPES[value.type])
     if kind.kind == "f":
