@@ -6,6 +6,7 @@ Modules that cost time to import are imported by the command that needs them, so
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +39,10 @@ class _Group(click.Group):
             click.echo(
                 "hwprofile: interrupted; what was measured is kept, the same command goes on", err=True
             )
-            sys.exit(INTERRUPTED)
+            # an interpreter interrupted inside an extension may crash while it is torn down; all files and
+            # processes are closed by now
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)
 
 
 def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

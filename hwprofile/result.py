@@ -217,7 +217,7 @@ def _interval_json(latency: Latency) -> dict[str, float]:
 
 def _interval_words(latency: Latency) -> str:
     half = (latency.high_ms - latency.low_ms) / (2 * latency.median_ms)
-    return f"{in_words('latency_ms', latency.median_ms)} ±{half:.1%}"
+    return f"{latency.median_ms:.3f} ms ±{half:.1%}"
 
 
 def _candidate_json(candidate: Candidate) -> dict[str, Any]:

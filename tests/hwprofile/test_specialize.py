@@ -41,7 +41,7 @@ def test_the_winner_is_measured_exported_and_reported(
     assert facts["holds_budget"] == (measured["high"] <= facts["budget"]["latency_ms"])
     assert loop["confirmations"][-1] == {"architecture": facts["architecture"], "measured_ms": measured}
     assert facts["architecture"] in {candidate["architecture"] for candidate in loop["candidates"]}
-    assert CONFIRMING_PROCESSES >= 5 > CHOOSING_PROCESSES > 2
+    assert CONFIRMING_PROCESSES >= CHOOSING_PROCESSES >= 5
     words = result.for_people()
     assert "holds the budget" in words or "does NOT hold the budget" in words
     network = onnxruntime.InferenceSession(facts["onnx"], providers=["CPUExecutionProvider"])
