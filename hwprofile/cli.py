@@ -156,7 +156,7 @@ def bench(
       hwprofile bench --space proxyless
       hwprofile bench --onnx model.onnx more_models/
     """
-    from hwprofile.report_bench import for_people, to_json
+    from hwprofile.bench_report import for_people, to_json
 
     if more_onnx and onnx_path is None:
         raise click.UsageError(f"what is {more_onnx[0]}? ONNX files come after --onnx")

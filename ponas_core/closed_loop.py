@@ -9,7 +9,7 @@ confirms the winner is never one that was used to choose it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -199,12 +199,3 @@ class ClosedLoop:
         others = [attempt for attempt in self.attempts.values() if not attempt.accepted]
         accepted.sort(key=lambda attempt: self.scores.value(attempt.architecture), reverse=True)
         return accepted + sorted(others, key=lambda attempt: attempt.measured.median_ms)
-
-
-def summary(outcome: Outcome) -> Mapping[str, float]:
-    """Figures of the loop for a result file."""
-    return {
-        "candidates": float(len(outcome.attempts)),
-        "confirmations": float(len(outcome.confirmations)),
-        "measured_over_predicted": outcome.correction,
-    }

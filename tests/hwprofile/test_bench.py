@@ -21,9 +21,9 @@ from devices.catalog import device
 from devices.schedule import Goal
 from devices.settings import Settings
 from hwprofile.bench import BenchReport
+from hwprofile.bench_report import for_people, to_json
 from hwprofile.errors import UserError
 from hwprofile.profile import Header, Profile, ProfileError
-from hwprofile.report_bench import for_people, to_json
 from hwprofile.session import Session
 from ponas_core.space_file import load_space
 

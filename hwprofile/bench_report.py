@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from devices.statistics import STATUSES
 from hwprofile.bench import BenchReport
 from hwprofile.display import table
 from hwprofile.profile import Profile
@@ -35,7 +36,7 @@ def for_people(report: BenchReport) -> str:
     profile, facts = report.profile, to_json(report)
     measured = [name for name in profile.names if profile.usable_visits(name)]
     slowest = sorted(measured, key=lambda name: profile.summary(name).median_ms, reverse=True)[:SLOWEST]
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(facts["status"].items()))
+    counts = ", ".join(f"{facts['status'][name]} {name}" for name in STATUSES if name in facts["status"])
     lines = [
         table(["graph", "median", "±95 %", "status"], [_row(profile, name) for name in slowest]),
         "",
