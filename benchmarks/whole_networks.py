@@ -1,8 +1,8 @@
 """Random networks that the model never saw, predicted and measured on this computer.
 
-Beside the calibrated table: the plain table, a line through multiply-accumulates fitted on the same
-calibration networks, and the measurement's own noise floor (the same networks measured again in as many
-other processes).
+Beside the calibrated table: the same scaled by what the canaries say of the level since the profile was made,
+the plain table, a line through multiply-accumulates fitted on the same calibration networks, and the
+measurement's own noise floor (the same networks measured again in as many other processes).
 
     python benchmarks/whole_networks.py --space proxyless
 """
@@ -77,6 +77,7 @@ def main() -> None:
     rows = {
         "noise floor": second,
         "calibrated table": np.array([found.median_ms for found in predicted]),
+        "at today's level": np.array([found.median_ms for found in predicted]) * (1 + verifier.levels[-1]),
         "plain table": np.array([raw.total(found.ops) for found in networks]),
         "MACs line": macs_line(space, profile, networks),
     }

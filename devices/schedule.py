@@ -22,7 +22,7 @@ class Goal:
 
     precision: float = 0.02
     rounds: int = 5
-    most_rounds: int = 9
+    most_rounds: int = 8
     most_failures: int = 2
 
     def __post_init__(self) -> None:

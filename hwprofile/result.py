@@ -208,7 +208,12 @@ class Result:
         high = in_words("latency_ms", measured.high_ms)
         if found.outcome.holds:
             return f"holds the budget: measured at most {high} (95 %) of {budget}, in fresh processes"
-        return f"does NOT hold the budget: measured up to {high} (95 %), the budget is {budget}"
+        fastest = min(attempt.measured.median_ms for attempt in found.outcome.attempts)
+        return (
+            f"does NOT hold the budget: measured up to {high} (95 %), the budget is {budget}; "
+            f"the fastest network that was tried took {in_words('latency_ms', fastest)}: "
+            "allow more, or bench anew with --fresh if the device was busy"
+        )
 
 
 def _interval_json(latency: Latency) -> dict[str, float]:

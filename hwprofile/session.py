@@ -54,7 +54,7 @@ def session_device(name: str, threads: int = 1, batch: int = 1) -> Device:
 
 def session_goal(precision: float, rounds: int) -> Goal:
     """Precision aimed at and fewest rounds; the most rounds follow."""
-    return Goal(precision=precision, rounds=rounds, most_rounds=rounds + 4)
+    return Goal(precision=precision, rounds=rounds, most_rounds=rounds + 3)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from ponas_core.score_table import Scores
 from ponas_core.solve import k_best, pareto_front
 from ponas_core.space import Architecture, SearchSpace
 
+COMPARED, COMPARED_SLOWLY = 64, 8
+"""How many of the table's best are ranked anew by known accuracies."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -27,9 +30,7 @@ class Selection:
     optimal: bool
 
 
-def select(
-    space: SearchSpace, scores: Scores, limits: Sequence[Limit], count: int, compared: int = 64
-) -> Selection:
+def select(space: SearchSpace, scores: Scores, limits: Sequence[Limit], count: int) -> Selection:
     """The best architectures under limits.
 
     Where every network's accuracy is known, the known ones decide. Where some are, the best of the table are
@@ -40,13 +41,14 @@ def select(
         scores: the table and the known accuracies.
         limits: all of them hold.
         count: how many to return, fewer where fewer hold the limits.
-        compared: how many of the table's best are ranked anew.
 
     Raises:
         Infeasible: no architecture holds the limits.
     """
     if scores.known is not None and len(scores.known.values) == space.size:
         return Selection(_by_known(space, scores.known, limits, count), optimal=True)
+    # with several limits every further solution is an integer program of its own
+    compared = COMPARED if len(limits) < 2 else COMPARED_SLOWLY
     pool = count if scores.known is None else max(count, compared)
     solutions = k_best(scores.table.rows, limits, pool)
     found = [space.architecture(solution.choices) for solution in solutions]
