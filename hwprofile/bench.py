@@ -170,6 +170,7 @@ def bench(
     profile = Profile.load(path) if resumed else Profile(path, header)
     if resumed:
         check_fits(profile, header)
+        _check_blocks(profile, subject)
     if not profile.finished:
         try:
             with ProfileWriter(profile) as writer:
@@ -198,6 +199,16 @@ def check_fits(profile: Profile, header: Header, cure: str = "use --fresh, or an
         raise ProfileError(
             f"{profile.path} was measured elsewhere or otherwise ({'; '.join(differences)}, "
             f"profile / this device): {cure}"
+        )
+
+
+def _check_blocks(profile: Profile, subject: Subject) -> None:
+    """Raise ProfileError where a profile holds blocks of another space of the same name."""
+    foreign = [name for name in profile.of_kind("block") if name not in subject.first()]
+    if foreign:
+        raise ProfileError(
+            f"{profile.path} holds blocks that {subject.name} lacks, such as {foreign[0]}; if the space was "
+            "changed since, use --fresh, or another --out"
         )
 
 

@@ -81,7 +81,7 @@ def parse_budget(text: str) -> Budget:
 def in_words(quantity: str, value: float) -> str:
     """A value with a unit that a person would choose."""
     if quantity == "latency_ms":
-        unit, scale = ("us", 1e3) if value < 1 else ("ms", 1.0) if value < 1e4 else ("s", 1e-3)
+        unit, scale = ("us", 1e3) if value < 0.1 else ("ms", 1.0) if value < 1e4 else ("s", 1e-3)
         return f"{value * scale:.4g} {unit}"
     if quantity == "macs":
         return f"{value / 1e6:.4g} MMACs"

@@ -112,7 +112,8 @@ def _profile(device: Device, subject: str, needed: Collection[str], *, finished:
             check_fits(profile, header)
         except ProfileError:
             continue  # damaged, or of another machine: kept, and left alone
-        complete = set(needed) <= set(profile.names)
-        if profile.finished == finished and (complete or not finished):
+        # a space of the same name may have been changed since
+        fits = set(needed) <= set(profile.names) if finished else set(profile.of_kind("block")) <= set(needed)
+        if profile.finished == finished and fits:
             return profile
     return None

@@ -99,8 +99,18 @@ def network_timings(profile: Profile, space: SearchSpace) -> list[NetworkTiming]
     for name in profile.of_kind("network"):
         process_ms = tuple(visit_ms(visit) for visit in profile.usable_visits(name))
         if process_ms:
-            timings.append(NetworkTiming(space.parse(name).keys, process_ms))
+            timings.append(NetworkTiming(_keys(profile, space, name), process_ms))
     return timings
+
+
+def _keys(profile: Profile, space: SearchSpace, name: str) -> tuple[str, ...]:
+    try:
+        return space.parse(name).keys
+    except ValueError as error:
+        raise UserError(
+            f"{profile.path} holds the network {name}, which {space.name} lacks ({error}); "
+            "the space was changed since: bench anew with --fresh"
+        ) from error
 
 
 def _cost(space: SearchSpace, block_ms: Callable[[str], float], fixed_ms: float) -> CostTable:

@@ -13,7 +13,7 @@ import numpy as np
 
 from devices.measurement import Graph
 from hwprofile.errors import UserError
-from hwprofile.latency import raw_cost
+from hwprofile.latency import measured_blocks, raw_cost
 from hwprofile.profile import Kind, Profile
 from ponas_core import probes
 from ponas_core.score_table import ScoreTable, macs_proxy
@@ -57,11 +57,16 @@ class SpaceSubject:
         return blocks | {str(canary): "network" for canary in probes.canaries(self.definition)}
 
     def choose(self, profile: Profile) -> Mapping[str, str]:
-        """Canaries, winners over the raw table, and a few random networks."""
+        """Canaries, winners over the raw table, and a few random networks.
+
+        Where the device refuses a block there is no table to win on; the other graphs are measured all the
+        same.
+        """
         roles = {str(canary): "canary" for canary in probes.canaries(self.definition)}
-        cost = raw_cost(self.definition, profile)
-        for architecture in probes.winners(self.definition, self.scores, cost, self.networks):
-            roles.setdefault(str(architecture), "winner")
+        if set(self.definition.keyed_blocks) <= set(measured_blocks(profile)):
+            cost = raw_cost(self.definition, profile)
+            for architecture in probes.winners(self.definition, self.scores, cost, self.networks):
+                roles.setdefault(str(architecture), "winner")
         rng = np.random.default_rng(0)
         for _ in range(RANDOM_NETWORKS):
             roles.setdefault(str(self.definition.sample(rng)), "random")

@@ -79,7 +79,8 @@ def test_flops_are_said_to_be_macs() -> None:
 @pytest.mark.parametrize(
     ("quantity", "value", "words"),
     [
-        ("latency_ms", 0.1234, "123.4 us"),
+        ("latency_ms", 0.9782, "0.9782 ms"),
+        ("latency_ms", 0.01234, "12.34 us"),
         ("latency_ms", 12.345, "12.35 ms"),
         ("latency_ms", 15000.0, "15 s"),
         ("macs", 3.2e8, "320 MMACs"),
