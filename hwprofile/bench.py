@@ -166,7 +166,7 @@ def bench(
     """
     started = time.monotonic()
     header = device_header(device, subject.name, subject.space, goal)
-    resumed = path.exists() and path.stat().st_size > 0
+    resumed = Profile.was_begun(path)
     profile = Profile.load(path) if resumed else Profile(path, header)
     if resumed:
         check_fits(profile, header)

@@ -118,6 +118,15 @@ class Profile:
         self.timed_s = 0.0
         self.notice: str | None = None
 
+    @staticmethod
+    def was_begun(path: Path) -> bool:
+        """Whether a file holds at least a complete header; a bench killed before that left nothing."""
+        try:
+            with path.open("rb") as file:
+                return file.readline(LARGEST_LINE_BYTES).endswith(b"\n")
+        except OSError:
+            return False
+
     @classmethod
     def load(cls, path: Path) -> Profile:
         """Read a profile; a torn last line is dropped, and `notice` says so.
@@ -130,12 +139,12 @@ class Profile:
             raise ProfileError(f"{path} is empty; delete it, or measure anew with --fresh")
         profile = cls(path, _header(path, lines[0]))
         for number, line in enumerate(lines[1:], start=2):
+            if not line.endswith(b"\n"):  # only the last line can lack its end; a writer will cut it off
+                profile.notice = f"{path}: the last line was torn by an interruption and is dropped"
+                break
             try:
                 profile.apply(_object(line))
             except (ValueError, KeyError, TypeError) as error:
-                if number == len(lines) and not line.endswith(b"\n"):
-                    profile.notice = f"{path}: the last line was torn by an interruption and is dropped"
-                    break
                 raise ProfileError(
                     f"{path}, line {number}: {_reason(error)}; delete that line if it was edited by hand, "
                     "else measure anew with --fresh"

@@ -73,12 +73,24 @@ def test_a_file_cut_anywhere_loses_at_most_its_last_line(tmp_path: Path, header:
     path.write_bytes(kept)
     complete = kept.count(b"\n")
     profile = Profile.load(path)
-    # a last line that lacks only its newline is complete in itself, but is written anew as torn
+    in_memory = sum(len(rounds) for rounds in profile.visits.values())
+    assert in_memory == sum(b'"row":"block"' in line for line in lines[:complete])
+    assert (profile.notice is None) == kept.endswith(b"\n")
     with ProfileWriter(profile):
         pass
-    after = path.read_bytes()
-    assert after == b"".join(lines[:complete])
-    Profile.load(path)
+    assert path.read_bytes() == b"".join(lines[:complete])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_file_without_a_complete_header_is_begun_anew(tmp_path: Path, header: Header, share: float) -> None:
+    path = tmp_path / "p.jsonl"
+    first = write_small(path, header)[0].rstrip(b"\n")
+    path.write_bytes(first[: int(share * len(first))])
+    assert not Profile.was_begun(path)
+    with ProfileWriter(Profile(path, header)):
+        pass
+    assert path.read_bytes() == first + b"\n"
+    assert Profile.was_begun(path)
 
 
 @given(line=st.integers(1, 9), content=st.binary(max_size=60))
