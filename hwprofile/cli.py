@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hwprofile.errors import NotTrustworthy, UserError
+from hwprofile.project import project_defaults
 
 if TYPE_CHECKING:
     from hwprofile.session import Session
@@ -114,13 +115,16 @@ _strict_option = click.option("--strict", is_flag=True, help="Exit with 3 if the
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="hwprofile")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Measure every candidate block on your device; find the best network that holds your budget.
 
     \b
     Example:
       hwprofile specialize --budget 60%
     """
+    defaults = project_defaults(Path.cwd())
+    context.default_map = dict.fromkeys(main.commands, defaults)
 
 
 @main.command()
