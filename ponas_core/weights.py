@@ -7,6 +7,7 @@ operators have weights and biases. Everything is float32.
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
 from collections.abc import Mapping
@@ -47,10 +48,17 @@ class RandomWeights:
             return np.ones(shape, np.float32)
         if not part.startswith("weight"):
             return np.zeros(shape, np.float32)
-        rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
-        values = rng.standard_normal(shape, dtype=np.float32)
-        values *= np.float32(math.sqrt(2.0 / math.prod(shape[1:])))
-        return values
+        return _drawn(self.seed, name, shape)
+
+
+@functools.lru_cache(maxsize=512)
+def _drawn(seed: int, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """He-normal values; the networks of a space share most of their kernels, so they are drawn once."""
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    values = rng.standard_normal(shape, dtype=np.float32)
+    values *= np.float32(math.sqrt(2.0 / math.prod(shape[1:])))
+    values.flags.writeable = False
+    return values
 
 
 class GivenWeights:
