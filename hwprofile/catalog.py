@@ -15,8 +15,6 @@ from ponas_core.score_table import Scores, ScoreTable, ScoreTableError, fitted_t
 from ponas_core.space import SearchSpace
 from ponas_core.space_file import SpaceError, load_space, shipped_space, shipped_spaces
 
-DEFAULT_SPACE = "nasbench-macro"
-
 
 def space_named(name: str) -> SearchSpace:
     """A shipped space by name, or a user's by the path of its TOML file.

@@ -64,20 +64,17 @@ def for_people(found: Front) -> str:
     reach = (highest - lowest) or 1.0
     rows = [
         [
+            "█" * (1 + round((_BAR - 1) * (found.values[n] - lowest) / reach)),
             f"{found.latencies[n].median_ms:.3f} ms",
             f"{found.values[n]:.2f}",
-            "█" * (1 + round((_BAR - 1) * (found.values[n] - lowest) / reach)),
-            str(found.architectures[n]),
+            f"  {found.architectures[n]}",
         ]
         for n in _spread(found)
     ]
     shown = len(rows)
     title = f"{len(found.values)} networks on the front of {found.space.name}"
     title += f"; {shown} of them, evenly spread in latency" if shown < len(found.values) else ""
-    header = ["latency", found.scores.table.kind, "", "architecture"]
-    return f"{title}\n\n" + table(
-        [header[2], header[0], header[1], header[3]], [[r[2], r[0], r[1], "  " + r[3]] for r in rows]
-    )
+    return f"{title}\n\n" + table(["", "latency", found.scores.table.kind, "architecture"], rows)
 
 
 def _spread(found: Front) -> list[int]:

@@ -42,8 +42,7 @@ class SpaceLatency:
                 f"{profile.path} holds {profile.header.subject}, not {space.name}: "
                 f"give --space {profile.header.subject}, or another --profile"
             )
-        measured = {name: profile.summary(name).median_ms for name in measured_blocks(profile)}
-        _check_complete(space, profile, measured)
+        measured = _block_ms(space, profile)
         blocks = {
             key: block_numbers(space, key, latency_ms)
             for key, latency_ms in measured.items()
@@ -88,9 +87,7 @@ def block_numbers(space: SearchSpace, key: str, latency_ms: float) -> dict[str, 
 
 def raw_cost(space: SearchSpace, profile: Profile) -> CostTable:
     """Latencies of the blocks alone as an additive cost, uncorrected."""
-    measured = {name: profile.summary(name).median_ms for name in measured_blocks(profile)}
-    _check_complete(space, profile, measured)
-    return _cost(space, measured.__getitem__, 0.0)
+    return _cost(space, _block_ms(space, profile).__getitem__, 0.0)
 
 
 def network_timings(profile: Profile, space: SearchSpace) -> list[NetworkTiming]:
@@ -124,7 +121,9 @@ def _cost(space: SearchSpace, block_ms: Callable[[str], float], fixed_ms: float)
     return CostTable("latency_ms", fixed, rows)
 
 
-def _check_complete(space: SearchSpace, profile: Profile, measured: dict[str, float]) -> None:
+def _block_ms(space: SearchSpace, profile: Profile) -> dict[str, float]:
+    """Latency of every measured block; UserError unless those of the space are among them."""
+    measured = {name: profile.summary(name).median_ms for name in measured_blocks(profile)}
     missing = [key for key in space.keyed_blocks if key not in measured]
     if missing:
         errors = profile.errors.get(missing[0])
@@ -134,3 +133,4 @@ def _check_complete(space: SearchSpace, profile: Profile, measured: dict[str, fl
             f"{f' and {len(missing) - 1} more blocks' if len(missing) > 1 else ''}; measure them: "
             f"hwprofile bench --space {profile.header.space or space.name} --fresh"
         )
+    return measured

@@ -150,7 +150,7 @@ class Session:
         space = space_named(space_name)
         scores = scores_named(space, scores_name)
         profile = self.profile(space, space_name, profile_path)
-        if measure:
+        if measure and profile_path is not None:  # one that was found or benched here fits already
             check_fits(
                 profile, device_header(self.device, space.name), "measure with --device, or --no-measure"
             )
