@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from devices.connection import DeviceError
 from devices.device import Device
 from devices.link import LocalLink
-from devices.runtimes import OnnxRuntime
 from devices.settings import Settings
 
 
@@ -32,7 +31,7 @@ class Preset:
 
 
 def _cpu(settings: Settings) -> Device:
-    return Device("cpu", LocalLink(), OnnxRuntime(), settings)
+    return Device("cpu", LocalLink(), settings)
 
 
 _ON_BOARD = (

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any
 
-from devices.connection import AgentDied, Connection
+from numpy.typing import NDArray
+
+from devices.connection import AgentDied, Connection, RequestFailed
 from devices.link import Link
 from devices.measurement import Visit
-from devices.runtimes import Runtime
+from devices.runtimes.catalog import RUNTIMES
+from devices.runtimes.runtime import Runtime, Unsupported
 from devices.settings import Settings
 
 GRAPH_TIMEOUT_S = 300.0
@@ -18,12 +22,36 @@ GRAPH_TIMEOUT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A target, what runs graphs there, and the settings of a measurement."""
+    """A target, and the settings of a measurement.
+
+    Attributes:
+        name: as typed.
+        link: how to reach it.
+        settings: what runs graphs there, and how.
+        calibration: inputs by name that set the ranges of int8; random where absent.
+    """
 
     name: str
     link: Link
-    runtime: Runtime
     settings: Settings
+    calibration: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    _prepared: dict[bytes, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs graphs on the target."""
+        return RUNTIMES[self.settings.runtime]
+
+    def prepared(self, onnx: bytes) -> bytes:
+        """What the target loads in place of an ONNX file; made once for all processes.
+
+        Raises:
+            Unsupported: the runtime cannot take the graph.
+        """
+        key = hashlib.sha256(onnx).digest()
+        if key not in self._prepared:
+            self._prepared[key] = self.runtime.prepare(onnx, self.settings.precision, self.calibration)
+        return self._prepared[key]
 
     def process(self) -> DeviceProcess:
         """A fresh process on the target, to be used as a context manager."""
@@ -73,9 +101,13 @@ class DeviceProcess:
 
     def load(self, name: str, onnx: bytes) -> None:
         """Load a graph under a name."""
+        try:
+            artefact = self._device.prepared(onnx)
+        except Unsupported as error:
+            raise RequestFailed(f"{self._device.runtime.name}: {error}") from error
         self._connection.request(
             "load",
-            self._device.runtime.prepare(onnx),
+            artefact,
             GRAPH_TIMEOUT_S,
             id=name,
             runtime=self._device.runtime.name,

@@ -6,8 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-PRECISIONS = ("fp32",)
-CACHES = ("warm",)
+PRECISIONS = ("fp32", "int8")
+CACHES = ("warm", "cold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +17,20 @@ class Settings:
     Attributes:
         threads: threads of one inference.
         batch: inputs of one inference.
-        precision: arithmetic; the graphs are fp32.
-        provider: execution provider of the runtime.
-        cache: state of the caches; `warm`: the same graph ran just before.
+        precision: arithmetic; the graphs are fp32, and int8 is quantised from them.
+        runtime: what runs the graphs.
+        provider: the runtime's way to execute: an execution provider of ONNX Runtime, a mode of PyTorch, ...
+        cache: state of the caches; `warm`: the same graph ran just before; `cold`: other data was.
+        calibration: what the ranges of int8 were set on: `random`, or a digest of the given inputs.
     """
 
     threads: int = 1
     batch: int = 1
     precision: str = "fp32"
+    runtime: str = "onnxruntime"
     provider: str = "CPUExecutionProvider"
     cache: str = "warm"
+    calibration: str = "random"
 
     def __post_init__(self) -> None:
         """Raise ValueError for anything that cannot be measured."""

@@ -10,8 +10,12 @@ from typing import BinaryIO, Callable, Dict
 
 from devices.agent import circumstances, frames, onnxruntime_runtime, timing
 
-RUNTIMES = {onnxruntime_runtime.NAME: onnxruntime_runtime}
-"""What can run graphs here: a new runtime is one module and one row."""
+RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime,)}
+"""What can run graphs here: a new runtime is one module and one row.
+
+A module has `NAME`; `version()`, which does not import the runtime; and `load(artefact, settings)`, which gives
+a callable that runs one synchronous inference, inputs and outputs already in place.
+"""
 
 
 class Agent:

@@ -16,7 +16,6 @@ from devices.device import Device
 from devices.link import LocalLink
 from devices.measurement import Graph, Visit
 from devices.rounds import LARGEST_DRIFT, Reading, Round, Sampling, disturbance
-from devices.runtimes import OnnxRuntime
 from devices.settings import Settings
 
 ONE_SAMPLE = Sampling(samples=1, passes=1)
@@ -45,7 +44,7 @@ def link() -> WatchedLink:
 
 @pytest.fixture
 def device(link: WatchedLink) -> Device:
-    return Device("cpu", link, OnnxRuntime(), Settings())
+    return Device("cpu", link, Settings())
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Host halves of the runtimes: each turns ONNX bytes into what its half in the agent loads."""

@@ -1,0 +1,8 @@
+"""The runtimes that exist, by the names that people type: a new one is one file and one row."""
+
+from __future__ import annotations
+
+from devices.runtimes.onnxruntime import OnnxRuntime
+from devices.runtimes.runtime import Runtime
+
+RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in (OnnxRuntime(),)}

@@ -1,0 +1,26 @@
+"""ONNX Runtime loads ONNX as it is; int8 is written into the graph beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from devices.runtimes.quantization import quantized
+from devices.runtimes.runtime import Runtime
+
+
+class OnnxRuntime(Runtime):
+    """ONNX Runtime, with the execution providers that its build has."""
+
+    name = "onnxruntime"
+    description = "ONNX Runtime, any execution provider of the installed build"
+    requirement = "onnxruntime"
+    providers = ("CPUExecutionProvider",)
+    precisions = ("fp32", "int8")
+    profiles_nodes = True
+
+    def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:
+        """The same bytes, or the quantised graph."""
+        return quantized(onnx, calibration) if precision == "int8" else onnx

@@ -1,0 +1,46 @@
+"""What a runtime is to its host: a name, its ways to execute, and the artefact that its target loads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+
+class Unsupported(ValueError):
+    """A graph, or a setting, that a runtime cannot take; the message says which and why."""
+
+
+class Runtime(ABC):
+    """Prepares graphs on the host for the runtime of the same name on the target.
+
+    Attributes:
+        name: as typed; the module `devices/agent/<name>_runtime.py` is its other half.
+        description: one line for people.
+        requirement: what `pip install` takes to have it.
+        providers: the ways to execute that are always there, the default first; a target may have more.
+        precisions: arithmetic that it can be asked for, the default first.
+        profiles_nodes: whether its half in the agent tells the time of each operator inside a graph.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    requirement: ClassVar[str]
+    providers: ClassVar[tuple[str, ...]]
+    precisions: ClassVar[tuple[str, ...]]
+    profiles_nodes: ClassVar[bool]
+
+    @abstractmethod
+    def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:
+        """The artefact that the target's half loads.
+
+        Args:
+            onnx: an fp32 ONNX file.
+            precision: one of `precisions`.
+            calibration: inputs by name, (samples, *shape), that set the ranges of int8; random where absent.
+
+        Raises:
+            Unsupported: the graph has an operator that this runtime cannot take.
+        """
