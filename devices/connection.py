@@ -31,6 +31,10 @@ class AgentDied(DeviceError):
     """The agent's process ended, hung or sent something that is no answer."""
 
 
+class NoAnswer(AgentDied):
+    """The agent gave no answer in the time that a request may take."""
+
+
 class RequestFailed(DeviceError):
     """The agent is well, but could not do what was asked."""
 
@@ -56,7 +60,7 @@ class Connection:
         self._errors = tempfile.TemporaryFile()
         try:
             self._process = self._start(["-c", BOOTSTRAP, str(len(program)), token], self._errors)
-            self._deadline = time.monotonic() + START_TIMEOUT_S
+            self._wait_at_most(START_TIMEOUT_S)
             self._write(program)
             self._await_greeting(token.encode("ascii"))
         except BaseException:
@@ -91,7 +95,7 @@ class Connection:
         self, verb: str, payload: bytes = b"", timeout_s: float = 60.0, **fields: object
     ) -> frames.Header:
         """Ask one thing and wait for its answer."""
-        self._deadline = time.monotonic() + timeout_s
+        self._wait_at_most(timeout_s)
         self._write(frames.encode({"verb": verb, **fields}, payload))
         self._write(payload)
         try:
@@ -101,6 +105,10 @@ class Connection:
         if "error" in header:
             raise RequestFailed(str(header["error"]))
         return header
+
+    def _wait_at_most(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._deadline = time.monotonic() + timeout_s
 
     def _start(self, arguments: list[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
         try:
@@ -126,7 +134,7 @@ class Connection:
         try:
             while view:
                 if not self._ready(stream, select.POLLOUT):
-                    raise AgentDied("the agent does not read what it is sent")
+                    raise NoAnswer(f"what it is sent is not read within {self._timeout_s:g} s")
                 view = view[os.write(stream, view[: 1 << 20]) :]
         except BrokenPipeError as error:
             raise AgentDied(f"the agent ended{self._last_words()}") from error
@@ -135,7 +143,7 @@ class Connection:
         stream, parts, missing = self._stream("stdout"), [], size
         while missing:
             if not self._ready(stream, select.POLLIN):
-                raise AgentDied(f"the agent gave no answer in time{self._last_words()}")
+                raise NoAnswer(f"no answer within {self._timeout_s:g} s{self._last_words()}")
             part = os.read(stream, min(missing, 1 << 20))
             if not part:
                 break

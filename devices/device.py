@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from devices.connection import AgentDied, Connection, RequestFailed
 from devices.link import Link
-from devices.measurement import Visit
+from devices.measurement import NodeTimes, Visit
 from devices.runtimes.catalog import RUNTIMES
 from devices.runtimes.runtime import Runtime, Unsupported
 from devices.settings import Settings
 
 GRAPH_TIMEOUT_S = 300.0
+UNKNOWN_CACHE_BYTES = 64 << 20
+LARGEST_EVICTION_BYTES = 512 << 20
+PROFILED_RUNS = {"warmup_runs": 4, "runs": 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,14 @@ class Device:
         link: how to reach it.
         settings: what runs graphs there, and how.
         calibration: inputs by name that set the ranges of int8; random where absent.
+        graph_timeout_s: how long loading or timing one graph may take.
     """
 
     name: str
     link: Link
     settings: Settings
     calibration: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    graph_timeout_s: float = GRAPH_TIMEOUT_S
     _prepared: dict[bytes, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -53,9 +58,13 @@ class Device:
             self._prepared[key] = self.runtime.prepare(onnx, self.settings.precision, self.calibration)
         return self._prepared[key]
 
-    def process(self) -> DeviceProcess:
-        """A fresh process on the target, to be used as a context manager."""
-        return DeviceProcess(self)
+    def process(self, *, detailed: bool = False) -> DeviceProcess:
+        """A fresh process on the target, to be used as a context manager.
+
+        Args:
+            detailed: whether its `software` shall tell what only the imported runtime knows.
+        """
+        return DeviceProcess(self, detailed)
 
 
 class DeviceProcess:
@@ -66,9 +75,10 @@ class DeviceProcess:
         RequestFailed: it is well, but a request could not be done.
     """
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, detailed: bool) -> None:
         """Store the device; `__enter__` starts the process."""
         self._device = device
+        self._detailed = detailed
         self._connection = Connection(device.link)
 
     def __enter__(self) -> DeviceProcess:
@@ -77,7 +87,7 @@ class DeviceProcess:
         try:
             settings = self._device.settings
             answer = self._connection.request(
-                "describe", runtime=self._device.runtime.name, threads=settings.threads
+                "describe", runtime=settings.runtime, threads=settings.threads, detailed=self._detailed
             )
             self.identity: Mapping[str, Any] = {**_object(answer, "identity"), **asdict(settings)}
             self.software: Mapping[str, Any] = _object(answer, "software")
@@ -101,31 +111,53 @@ class DeviceProcess:
 
     def load(self, name: str, onnx: bytes) -> None:
         """Load a graph under a name."""
-        try:
-            artefact = self._device.prepared(onnx)
-        except Unsupported as error:
-            raise RequestFailed(f"{self._device.runtime.name}: {error}") from error
-        self._connection.request(
-            "load",
-            artefact,
-            GRAPH_TIMEOUT_S,
-            id=name,
-            runtime=self._device.runtime.name,
-            settings=asdict(self._device.settings),
-        )
+        self._send("load", onnx, id=name)
 
     def time(self, name: str, samples: int) -> Visit:
         """Warm a loaded graph up and take so many samples."""
-        plan = {"samples": samples, "thread_clock": self._device.settings.threads == 1}
-        answer = self._connection.request("time", b"", GRAPH_TIMEOUT_S, id=name, plan=plan)
+        settings = self._device.settings
+        plan = {"samples": samples, "thread_clock": settings.threads == 1}
+        if settings.cache == "cold":
+            plan["evict_bytes"] = self._eviction_bytes()
+        answer = self._connection.request("time", b"", self._device.graph_timeout_s, id=name, plan=plan)
         try:
             return Visit.from_json(answer)
+        except ValueError as error:
+            raise AgentDied(f"the agent's answer is {error}") from error
+
+    def node_times(self, onnx: bytes) -> NodeTimes:
+        """Run a graph under the runtime's own profiler; RequestFailed where the runtime has none."""
+        answer = self._send("node_times", onnx, plan=PROFILED_RUNS)
+        try:
+            return NodeTimes.from_json(answer)
         except ValueError as error:
             raise AgentDied(f"the agent's answer is {error}") from error
 
     def unload(self, name: str) -> None:
         """Drop a loaded graph."""
         self._connection.request("unload", id=name)
+
+    def _send(self, verb: str, onnx: bytes, **fields: object) -> Mapping[str, Any]:
+        """A request about a graph that travels with it."""
+        settings = self._device.settings
+        try:
+            artefact = self._device.prepared(onnx)
+        except Unsupported as error:
+            raise RequestFailed(f"{settings.runtime}: {error}") from error
+        return self._connection.request(
+            verb,
+            artefact,
+            self._device.graph_timeout_s,
+            runtime=settings.runtime,
+            settings=asdict(settings),
+            **fields,
+        )
+
+    def _eviction_bytes(self) -> int:
+        """Twice the last cache: what was there is gone after so much other data."""
+        cache = self.software.get("last_level_cache_bytes")
+        known = cache if isinstance(cache, int) and cache > 0 else UNKNOWN_CACHE_BYTES
+        return min(2 * known, LARGEST_EVICTION_BYTES)
 
 
 def _object(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -2,24 +2,24 @@
 
 Another program's burst lasts a fraction of a second. So a graph is not timed at one stretch: graphs are
 loaded in groups, and every group is gone through several times; a burst then meets a part of each graph's
-samples, not all samples of one graph. A reference graph is timed before every pass. Where it drifts inside a
-round, or stands apart from the other rounds, the machine was disturbed: the round is marked, kept, repeated.
+samples, not all samples of one graph. A reference graph is timed before every pass, and the target's
+conditions are read between groups: what disturbed a round is read off them (`disturbances.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from devices.connection import AgentDied, RequestFailed
+from devices.connection import AgentDied, NoAnswer, RequestFailed
 from devices.device import Device, DeviceProcess
-from devices.measurement import Graph, Visit
-from devices.statistics import visit_ms
+from devices.measurement import Graph, NodeTimes, Visit
 
-LARGEST_DRIFT = 0.03
+Failure: TypeAlias = Literal["refused", "died", "timeout"]
+FAILURES: tuple[Failure, ...] = ("refused", "died", "timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,27 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One graph's visit in a round, or why there is none."""
+    """What one graph showed in a round, or why it showed nothing.
+
+    Attributes:
+        graph: its name.
+        process: number of the process.
+        visit: its samples.
+        inside: the times of its nodes, where that was asked for instead.
+        error: why there is neither.
+        failure: the sort of error.
+        is_reference: whether this is the thermometer.
+        is_inside: whether the times of its nodes were asked for.
+    """
 
     graph: str
     process: int
-    visit: Visit | None
+    visit: Visit | None = None
+    inside: NodeTimes | None = None
     error: str | None = None
+    failure: Failure | None = None
     is_reference: bool = False
+    is_inside: bool = False
 
 
 @dataclass
@@ -59,9 +73,10 @@ class Round:
         rng: gives the order.
         first_process: number of the first process; a graph that kills it costs a new one, numbered on.
         sampling: samples a visit.
+        profiled: graphs to be run under the runtime's own profiler at the end.
 
     Attributes:
-        conditions: state of the target at the start and the end of every process so far.
+        conditions: states of the target at the start of every process, after every group, and at the end.
     """
 
     device: Device
@@ -70,6 +85,7 @@ class Round:
     rng: np.random.Generator
     first_process: int
     sampling: Sampling = Sampling()
+    profiled: Sequence[Graph] = ()
     conditions: list[Mapping[str, Any]] = field(default_factory=list)
 
     def readings(self) -> Iterator[Reading]:
@@ -80,67 +96,79 @@ class Round:
             RequestFailed: the runtime refuses the reference.
         """
         self._waiting = [self.graphs[index] for index in self.rng.permutation(len(self.graphs))]
+        self._to_profile = [self.profiled[index] for index in self.rng.permutation(len(self.profiled))]
         self._process = self.first_process
-        while self._waiting:
+        while self._waiting or self._to_profile:
             with self.device.process() as running:
                 yield from self._in_process(running)
             self._process += 1
 
     def _in_process(self, running: DeviceProcess) -> Iterator[Reading]:
         """Work off what waits, until nothing does or the process has died on a graph."""
-        self.conditions.append(running.conditions())
+        self._read_conditions(running)
         running.load(self.reference.name, self.reference.onnx())
         while self._waiting:
             for reading in self._group(running, self._waiting[: self.sampling.group]):
                 yield reading
                 if not reading.is_reference:
                     self._waiting = [graph for graph in self._waiting if graph.name != reading.graph]
-                if reading.error and reading.error.startswith(_DIED):
+                if reading.failure in _FATAL:
                     return
+            self._read_conditions(running)
         yield self._reference(running)
-        self.conditions.append(running.conditions())
+        while self._to_profile:
+            reading = self._inside(running, self._to_profile.pop())
+            yield reading
+            if reading.failure in _FATAL:
+                return
+        self._read_conditions(running)
+
+    def _read_conditions(self, running: DeviceProcess) -> None:
+        self.conditions.append({"process": self._process, **running.conditions()})
 
     def _group(self, running: DeviceProcess, group: Sequence[Graph]) -> Iterator[Reading]:
         """Load a group, go through it several times, drop it; a graph's reading comes with its last visit."""
-        names = []
+        living: dict[str, Visit | None] = {}
         for graph in group:
-            error = _failure(lambda graph=graph: running.load(_loaded(graph.name), graph.onnx()))  # type: ignore[misc] # called at once
-            if error:
-                yield Reading(graph.name, self._process, None, error)
+            failed = _failure(lambda graph=graph: running.load(_loaded(graph.name), graph.onnx()))  # type: ignore[misc] # called at once
+            if failed:
+                yield self._failed(graph.name, failed)
             else:
-                names.append(graph.name)
-        visits: dict[str, Visit] = {}
+                living[graph.name] = None
         for number in range(self.sampling.passes):
             yield self._reference(running)
-            for name in self.rng.permutation(names):
-                yield from self._visit(running, str(name), visits, is_last=number == self.sampling.passes - 1)
-        for name in names:
+            for name in map(str, self.rng.permutation(list(living))):
+                failed = _failure(lambda name=name: self._visit(running, name, living))  # type: ignore[misc] # called at once
+                if failed:
+                    del living[name]
+                    yield self._failed(name, failed)
+                elif number == self.sampling.passes - 1:
+                    yield Reading(name, self._process, living[name])
+        for name in living:
             running.unload(_loaded(name))
 
-    def _visit(
-        self, running: DeviceProcess, name: str, visits: dict[str, Visit], *, is_last: bool
-    ) -> Iterator[Reading]:
-        """Time a graph at one moment; a graph that failed before is left alone."""
-        if name not in visits and not self._is_waiting(name):
-            return
+    def _visit(self, running: DeviceProcess, name: str, visits: dict[str, Visit | None]) -> None:
+        """Time a graph at one moment, and add the samples to those of the moments before."""
+        found, before = running.time(_loaded(name), self.sampling.samples), visits[name]
+        visits[name] = found if before is None else before.joined(found)
 
-        def visit() -> None:
-            found = running.time(_loaded(name), self.sampling.samples)
-            visits[name] = visits[name].joined(found) if name in visits else found
-
-        error = _failure(visit)
-        if error:
-            visits.pop(name, None)
-            yield Reading(name, self._process, None, error)
-        elif is_last:
-            yield Reading(name, self._process, visits.pop(name))
-
-    def _is_waiting(self, name: str) -> bool:
-        return any(graph.name == name for graph in self._waiting)
+    def _inside(self, running: DeviceProcess, graph: Graph) -> Reading:
+        found: list[NodeTimes] = []
+        failed = _failure(lambda: found.append(running.node_times(graph.onnx())))
+        if failed:
+            return replace(self._failed(graph.name, failed), is_inside=True)
+        return Reading(graph.name, self._process, inside=found[0], is_inside=True)
 
     def _reference(self, running: DeviceProcess) -> Reading:
         visit = running.time(self.reference.name, self.sampling.samples)
         return Reading(self.reference.name, self._process, visit, is_reference=True)
+
+    def _failed(self, name: str, failed: tuple[Failure, str]) -> Reading:
+        return Reading(name, self._process, failure=failed[0], error=failed[1])
+
+
+_FATAL = ("died", "timeout")
+"""After these a process is gone."""
 
 
 def _loaded(name: str) -> str:
@@ -148,40 +176,14 @@ def _loaded(name: str) -> str:
     return f"visited {name}"
 
 
-def _failure(action: Callable[[], None]) -> str | None:
+def _failure(action: Callable[[], None]) -> tuple[Failure, str] | None:
     """Why an action on one graph failed; None when it did not."""
     try:
         action()
     except RequestFailed as error:
-        return str(error)
+        return "refused", str(error)
+    except NoAnswer as error:
+        return "timeout", str(error)
     except AgentDied as error:
-        return f"{_DIED}{error}"
-    return None
-
-
-_DIED = "the runtime's process died: "
-
-
-def disturbance(
-    reference: Sequence[Visit], earlier: Sequence[Sequence[Visit]], largest_drift: float = LARGEST_DRIFT
-) -> str | None:
-    """Why a round is not to be trusted, read off its reference; None when it is.
-
-    Args:
-        reference: the reference's visits in this round, in time order.
-        earlier: the same of the rounds before.
-        largest_drift: relative drift inside the round, and distance from the other rounds, that is tolerated.
-    """
-    times = np.array([visit_ms(visit) for visit in reference])
-    if times.size == 0:
-        return None
-    middle = float(np.median(times))
-    drift = float(np.median(np.abs(times / middle - 1)))
-    if drift > largest_drift:
-        return f"the reference varied by {drift:.1%} within the round"
-    usual = [float(np.median([visit_ms(visit) for visit in visits])) for visits in earlier if visits]
-    if len(usual) >= 2:
-        shift = middle / float(np.median(usual)) - 1
-        if abs(shift) > 2 * largest_drift:
-            return f"the reference stood {shift:+.1%} from the other rounds"
+        return "died", f"the runtime's process died: {error}"
     return None

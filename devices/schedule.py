@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from devices.measurement import Visit
-from devices.statistics import summarise
+from devices.verdicts import Progress, verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +36,20 @@ class Goal:
             raise ValueError(f"most_failures is at least 1, got {self.most_failures}")
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What is known of one graph: its visits in undisturbed rounds, in disturbed ones, and failures."""
-
-    clean: tuple[Visit, ...] = ()
-    disturbed: tuple[Visit, ...] = ()
-    failures: int = 0
-
-    @property
-    def usable(self) -> tuple[Visit, ...]:
-        """The visits that statistics speak of: undisturbed ones, or all while those are fewer than two."""
-        return self.clean if len(self.clean) >= 2 else self.clean + self.disturbed
-
-
 def is_finished(progress: Progress, goal: Goal) -> bool:
-    """Whether a graph needs no further visit."""
+    """Whether a graph needs no further visit.
+
+    A disturbance that stayed for all the wanted rounds is not waited out: what was measured under it counts
+    as far as it goes, and the profile says that it was disturbed.
+    """
     if progress.failures >= goal.most_failures:
         return True
     if len(progress.clean) + len(progress.disturbed) >= goal.most_rounds:
         return True
-    if len(progress.clean) < goal.rounds:
+    stays = not progress.clean and len(progress.disturbed) >= goal.rounds
+    if len(progress.clean) < goal.rounds and not stays:
         return False
-    return summarise(progress.clean, goal.precision).status == "ok"
+    return verdict(progress, goal.precision).status == "ok"
 
 
 def pending(graphs: Sequence[str], progress: Mapping[str, Progress], goal: Goal) -> tuple[str, ...]:

@@ -6,18 +6,14 @@ narrow what a fresh process will show.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, stdtrit
 
-from devices.measurement import Visit
-
-Status: TypeAlias = Literal["ok", "noisy", "contended", "failed"]
-STATUSES: tuple[Status, ...] = ("ok", "noisy", "contended", "failed")
+from devices.measurement import NodeTimes, Visit
 
 CONFIDENCE = 0.95
 PREEMPTED_RATIO = 1.05
@@ -38,7 +34,6 @@ class Summary:
         high_ms: upper end.
         processes: how many.
         spread: standard deviation between processes, relative.
-        status: `ok` when the interval is as narrow as wanted.
     """
 
     median_ms: float
@@ -46,7 +41,6 @@ class Summary:
     high_ms: float
     processes: int
     spread: float
-    status: Status
 
     @property
     def half_width(self) -> float:
@@ -68,10 +62,13 @@ def is_contended(visit: Visit) -> bool:
 
 
 def visit_ms(visit: Visit) -> float:
-    """Median latency of one inference over the samples that were not preempted (all, if every one was)."""
-    times = np.asarray(visit.wall_ns, np.float64) / visit.runs_per_sample / 1e6
-    clean = times[unpreempted(visit)]
-    return float(np.median(clean if clean.size else times))
+    """Median latency of one inference over the samples that were not preempted.
+
+    Where every sample was, the thread's CPU time stands in: it leaves out what other programs took.
+    """
+    clean = np.asarray(visit.wall_ns, np.float64)[unpreempted(visit)]
+    times = clean if clean.size else np.asarray(visit.cpu_ns, np.float64)
+    return float(np.median(times)) / visit.runs_per_sample / 1e6
 
 
 def interval(process_ms: Sequence[float]) -> tuple[float, float, float]:
@@ -116,20 +113,35 @@ def _interval_ranks(count: int) -> tuple[int, float]:
     return rank, (count - rank) * share / (rank + (count - 2 * rank) * share)
 
 
-def summarise(visits: Sequence[Visit], precision: float) -> Summary:
-    """Latency over the processes of these visits, and whether it is known to the wanted precision.
-
-    Args:
-        visits: one a process, at least one.
-        precision: wanted relative half width of the interval.
-    """
+def summarise(visits: Sequence[Visit]) -> Summary:
+    """Latency over the processes of these visits, one a process, at least one."""
     process_ms = [visit_ms(visit) for visit in visits]
     median, low, high = interval(process_ms)
-    status: Status = "ok" if (high - low) / (2 * median) <= precision else "noisy"
-    if np.mean([is_contended(visit) for visit in visits]) > 0.5:
-        status = "contended"
     spread = float(np.log(process_ms).std(ddof=1)) if len(process_ms) > 1 else float("nan")
-    return Summary(median, low, high, len(visits), spread, status)
+    return Summary(median, low, high, len(visits), spread)
+
+
+def group_ms(times: NodeTimes, group_of: Callable[[str], str | None]) -> dict[str, float]:
+    """Latency of groups of nodes inside a graph, mean over the runs that nothing slowed down.
+
+    The profiler tells whole microseconds, so a mean says more than a median of the same few numbers.
+
+    Args:
+        times: what the profiler told.
+        group_of: group of a node by its name; a node without one (a runtime adds such) goes with the node
+            before it, or after it at the beginning.
+    """
+    us = np.asarray(times.us, np.float64)
+    whole = us.sum(axis=1)
+    quiet = whole <= PREEMPTED_RATIO * np.median(whole)
+    means_ms = us[quiet].mean(axis=0) / 1e3
+    groups = [group_of(node) for node in times.nodes]
+    current = next((group for group in groups if group is not None), "")
+    found: dict[str, float] = {}
+    for group, latency_ms in zip(groups, means_ms, strict=True):
+        current = current if group is None else group
+        found[current] = found.get(current, 0.0) + float(latency_ms)
+    return found
 
 
 def level_change(before_ms: Sequence[Sequence[float]], now_ms: Sequence[Sequence[float]]) -> float:

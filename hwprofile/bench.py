@@ -6,14 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from devices.connection import DeviceError
 from devices.device import Device
 from devices.measurement import Graph
-from devices.rounds import Round, disturbance
+from devices.rounds import Round
 from devices.schedule import Goal, pending
 from hwprofile.errors import DeviceUnreachable
 from hwprofile.profile import (
@@ -24,6 +24,9 @@ from hwprofile.profile import (
     ProfileWriter,
     identity_differences,
 )
+
+INSIDE = "inside"
+"""Role of the networks that are run under the runtime's own profiler too."""
 
 
 class Progress(Protocol):
@@ -51,8 +54,16 @@ class Subject(Protocol):
         """Names of the graphs of the first round."""
         ...
 
+    @property
+    def inline(self) -> bool:
+        """Whether times inside networks are wanted."""
+        ...
+
     def choose(self, profile: Profile) -> Mapping[str, str]:
-        """Networks to measure from the second round on, with their roles, given the first round."""
+        """Networks to measure from the second round on, with their roles, given the first round.
+
+        Those in the role `INSIDE` are looked into as well.
+        """
         ...
 
     def graph(self, name: str, kind: Kind) -> Graph:
@@ -118,26 +129,24 @@ class _Bench:
     def _round(self, waiting: Sequence[str], kinds: Mapping[str, Kind]) -> None:
         """Measure what this round still lacks, and close it."""
         number, started = self.profile.current_round, time.monotonic()
-        done = {name for name in waiting if number in self.profile.visits.get(name, {})}
-        graphs = [self._graph(name, kinds[name]) for name in waiting if name not in done]
-        first_process = self.profile.last_process + 1
-        measuring = Round(self.device, graphs, self.subject.reference(), self.rng, first_process)
+        to_time = _lacking(self.profile.visits, waiting, number)
+        inside = [name for name in waiting if (self.profile.chosen or {}).get(name) == INSIDE]
+        measuring = Round(
+            self.device,
+            [self._graph(name, kinds[name]) for name in to_time],
+            self.subject.reference(),
+            self.rng,
+            self.profile.last_process + 1,
+            profiled=[
+                self._graph(name, "network") for name in _lacking(self.profile.insides, inside, number)
+            ],
+        )
         for reading in measuring.readings():
             self.writer.reading(reading, kinds.get(reading.graph, "block"), number)
-            self._tell(number, len(waiting))
-        self._close(number, measuring.conditions, time.monotonic() - started)
-
-    def _close(self, number: int, conditions: Sequence[Mapping[str, object]], seconds: float) -> None:
-        references = self.profile.references
-        earlier = [visits for key, visits in references.items() if key != number and self._was_quiet(key)]
-        disturbed = disturbance(references.get(number, []), earlier)
-        states = [dict(state) for state in conditions]
-        row = {"round": number, "disturbed": disturbed, "conditions": states, "seconds": seconds}
+            self._tell(number, len(waiting) + len(inside))
+        seconds = time.monotonic() - started
+        row = {"round": number, "conditions": measuring.conditions, "seconds": seconds}
         self.writer.append({"row": "round", **row})
-
-    def _was_quiet(self, number: int) -> bool:
-        end = self.profile.ends.get(number)
-        return end is not None and end.disturbed is None
 
     def _graph(self, name: str, kind: Kind) -> Graph:
         if name not in self.graphs:
@@ -147,12 +156,18 @@ class _Bench:
     def _tell(self, number: int, in_round: int) -> None:
         goal = self.profile.header.goal
         measured = sum(number in rounds for rounds in self.profile.visits.values())
+        measured += sum(number in rounds for rounds in self.profile.insides.values())
         rounds = max(goal.rounds + 1, number + 1)
         self.progress.advance(
             number * in_round + measured,
             rounds * in_round,
             f"round {number + 1}, {measured} of {in_round} graphs",
         )
+
+
+def _lacking(had: Mapping[str, Mapping[int, Any]], names: Sequence[str], number: int) -> list[str]:
+    """The names that a round has not seen yet."""
+    return [name for name in names if name not in had or number not in had[name]]
 
 
 def bench(
@@ -165,7 +180,7 @@ def bench(
         DeviceUnreachable: the device's agent cannot be started.
     """
     started = time.monotonic()
-    header = device_header(device, subject.name, subject.space, goal)
+    header = device_header(device, subject.name, subject.space, goal, subject.inline)
     resumed = Profile.was_begun(path)
     profile = Profile.load(path) if resumed else Profile(path, header)
     if resumed:
@@ -195,6 +210,8 @@ def check_fits(profile: Profile, header: Header, cure: str = "use --fresh, or an
     if profile.header.subject != header.subject:
         raise ProfileError(f"{profile.path} holds {profile.header.subject}, not {header.subject}: {cure}")
     differences = identity_differences(profile.header.identity, header.identity)
+    if header.inline and not profile.header.inline:
+        raise ProfileError(f"{profile.path} was begun without --inline: {cure}")
     if differences:
         raise ProfileError(
             f"{profile.path} was measured elsewhere or otherwise ({'; '.join(differences)}, "
@@ -212,7 +229,9 @@ def _check_blocks(profile: Profile, subject: Subject) -> None:
         )
 
 
-def device_header(device: Device, subject: str, space: str | None = None, goal: Goal = Goal()) -> Header:
+def device_header(
+    device: Device, subject: str, space: str | None = None, goal: Goal = Goal(), inline: bool = False
+) -> Header:
     """The header that a profile of this subject measured on this device now would have.
 
     Raises:
@@ -220,6 +239,6 @@ def device_header(device: Device, subject: str, space: str | None = None, goal: 
     """
     try:
         with device.process() as process:
-            return Header(device.name, subject, space, process.identity, process.software, goal)
+            return Header(device.name, subject, space, process.identity, process.software, goal, inline)
     except DeviceError as error:
         raise DeviceUnreachable(f"device {device.name}: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from devices.statistics import STATUSES
+from devices.verdicts import STATUSES
 from hwprofile.bench import BenchReport
 from hwprofile.display import table
 from hwprofile.profile import Profile
@@ -22,7 +22,9 @@ def to_json(report: BenchReport) -> dict[str, Any]:
         "networks": len(profile.of_kind("network")),
         "models": len(profile.of_kind("model")),
         "rounds": len(profile.ends),
-        "disturbed_rounds": sum(end.disturbed is not None for end in profile.ends.values()),
+        "disturbed_rounds": sum(map(bool, profile.disturbances.values())),
+        "quiet": profile.why_disturbed() is None,
+        "why_disturbed": profile.why_disturbed(),
         "wall_s": report.wall_s,
         "timed_s": profile.timed_s,
         "reached_precision": status.get("ok", 0) / total if total else 0.0,
@@ -43,12 +45,21 @@ def for_people(report: BenchReport) -> str:
         f"{len(profile.names)} graphs in {facts['rounds']} rounds, {facts['wall_s']:.1f} s: {counts}",
     ]
     lines += [
-        f"round {end.round + 1} disturbed: {end.disturbed}" for end in profile.ends.values() if end.disturbed
+        f"round {number + 1} disturbed: {'; '.join(one.reason for one in found)}"
+        for number, found in profile.disturbances.items()
+        if found
     ]
     lines += [f"{name} failed: {errors[-1]}" for name, errors in profile.errors.items()]
+    why = profile.why_disturbed()
+    lines.append("measured in quiet" if why is None else f"DISTURBED: {why}; what disturbs: hwprofile doctor")
     return "\n".join([*lines, f"profile: {profile.path}"])
 
 
 def _row(profile: Profile, name: str) -> list[str]:
     summary = profile.summary(name)
-    return [name, f"{summary.median_ms:.4f} ms", f"{summary.half_width:.1%}", summary.status]
+    return [
+        name,
+        f"{summary.median_ms:.4f} ms",
+        f"{summary.half_width:.1%}",
+        profile.verdict(name).status,
+    ]

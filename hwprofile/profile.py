@@ -3,13 +3,15 @@
 Append-only and flushed per line, so a killed run loses at most the graph in flight. Statistics are computed
 when a profile is read. Rows (field `row`):
 
-    block, network, model   one graph's visit in a round: name, round, process, samples or error
-    reference               a visit of the thermometer
-    chosen                  networks picked from the raw table of the first round
-    round                   end of a round: conditions, and why it was disturbed, if it was
-    end                     the profile is finished
+    block, kernel, network, model   one graph's visit in a round: name, round, process, samples or error
+    inside                          times of the nodes inside a network, by the runtime's own profiler
+    reference                       a visit of the thermometer
+    chosen                          networks picked from the raw table of the first round
+    round                           end of a round: conditions before, between and after
+    end                             the profile is finished
 
-History of `schema_version`: 1 first.
+History of `schema_version`: 1 first; 2 times inside networks, conditions between groups, disturbances judged
+when read.
 """
 
 from __future__ import annotations
@@ -18,24 +20,27 @@ import fcntl
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, TypeAlias
 
-from devices.measurement import Visit
-from devices.rounds import Reading
-from devices.schedule import Goal, Progress
-from devices.statistics import Summary, summarise
+from devices.disturbances import Disturbance, RoundEvidence, disturbances
+from devices.measurement import NodeTimes, Visit
+from devices.rounds import FAILURES, Reading
+from devices.schedule import Goal
+from devices.statistics import Summary
+from devices.verdicts import Progress, Status, Verdict, verdict, why_disturbed
 from hwprofile.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LARGEST_LINE_BYTES = 4_000_000
 LARGEST_FILE_BYTES = 1_000_000_000
 
-Kind: TypeAlias = Literal["block", "network", "model"]
-KINDS: tuple[Kind, ...] = ("block", "network", "model")
+Kind: TypeAlias = Literal["block", "kernel", "network", "model"]
+KINDS: tuple[Kind, ...] = ("block", "kernel", "network", "model")
 UNITS = {
     "wall_ns": "nanoseconds of one sample, all of its inferences together",
     "cpu_ns": "nanoseconds of the timing thread during the same sample",
@@ -56,8 +61,9 @@ class Header:
         subject: name of the space, or of the set of models.
         space: name or file of the space; None for a set of models.
         identity: what decides whether two profiles may be compared: hardware, runtime, settings.
-        software: kernel and Python, for people.
+        software: the rest of the fingerprint, for people: system, firmware, providers, Python.
         goal: precision and rounds aimed at.
+        inline: whether times inside networks are wanted too.
         created: UTC, ISO 8601.
     """
 
@@ -67,6 +73,7 @@ class Header:
     identity: Mapping[str, Any]
     software: Mapping[str, Any]
     goal: Goal
+    inline: bool = False
     created: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
     def to_json(self) -> dict[str, Any]:
@@ -76,7 +83,7 @@ class Header:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Header:
         """Read what `to_json` writes; ValueError when something is missing or of another type."""
-        names = ("device", "subject", "space", "identity", "software", "goal", "created")
+        names = ("device", "subject", "space", "identity", "software", "goal", "inline", "created")
         missing = [name for name in names if name not in fields]
         if missing:
             raise ValueError(f"the header lacks {', '.join(missing)}")
@@ -91,10 +98,9 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class RoundEnd:
-    """How a round ended: conditions around each process, and why it does not count, if so."""
+    """How a round ended: conditions before, between and after the groups of each process."""
 
     round: int
-    disturbed: str | None
     conditions: tuple[Mapping[str, Any], ...]
     seconds: float
 
@@ -108,7 +114,9 @@ class Profile:
         self.header = header
         self.kinds: dict[str, Kind] = {}
         self.visits: dict[str, dict[int, Visit | None]] = {}
+        self.insides: dict[str, dict[int, NodeTimes | None]] = {}
         self.errors: dict[str, list[str]] = {}
+        self.timeouts: Counter[str] = Counter()
         self.references: dict[int, list[Visit]] = {}
         self.reference_name: str | None = None
         self.ends: dict[int, RoundEnd] = {}
@@ -117,6 +125,7 @@ class Profile:
         self.last_process = 0
         self.timed_s = 0.0
         self.notice: str | None = None
+        self._disturbances: dict[int, tuple[Disturbance, ...]] = {}
 
     @staticmethod
     def was_begun(path: Path) -> bool:
@@ -154,6 +163,7 @@ class Profile:
     def apply(self, row: Mapping[str, Any]) -> None:
         """Take in one row; ValueError or KeyError when it is malformed."""
         handlers: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            "inside": self._apply_inside,
             "reference": self._apply_reference,
             "chosen": self._apply_chosen,
             "round": self._apply_round,
@@ -174,12 +184,29 @@ class Profile:
             raise ValueError(f"{name} was measured twice in round {number}")
         if row.get("error") is not None:
             of_graph[number] = None
-            self.errors.setdefault(name, []).append(str(row["error"]))
+            self._apply_error(name, row)
         else:
             of_graph[number] = Visit.from_json(row)
             self.timed_s += sum(row["wall_ns"]) / 1e9
         self.kinds[name] = row["row"]
         self.last_process = max(self.last_process, int(row["process"]))
+
+    def _apply_inside(self, row: Mapping[str, Any]) -> None:
+        name, number = str(row["name"]), int(row["round"])
+        of_graph = self.insides.setdefault(name, {})
+        if number in of_graph:
+            raise ValueError(f"{name} was looked into twice in round {number}")
+        failed = row.get("error") is not None
+        of_graph[number] = None if failed else NodeTimes.from_json(row)
+        if failed:
+            self._apply_error(name, row)
+        self.last_process = max(self.last_process, int(row["process"]))
+
+    def _apply_error(self, name: str, row: Mapping[str, Any]) -> None:
+        if row["failure"] not in FAILURES:
+            raise ValueError(f"unknown failure {row['failure']!r}")
+        self.errors.setdefault(name, []).append(str(row["error"]))
+        self.timeouts[name] += row["failure"] == "timeout"
 
     def _apply_reference(self, row: Mapping[str, Any]) -> None:
         self.reference_name = str(row["name"])
@@ -194,9 +221,9 @@ class Profile:
 
     def _apply_round(self, row: Mapping[str, Any]) -> None:
         number = int(row["round"])
-        disturbed = None if row["disturbed"] is None else str(row["disturbed"])
         conditions = tuple(dict(state) for state in row["conditions"])
-        self.ends[number] = RoundEnd(number, disturbed, conditions, float(row["seconds"]))
+        self.ends[number] = RoundEnd(number, conditions, float(row["seconds"]))
+        self._disturbances = {}
 
     def _apply_end(self, row: Mapping[str, Any]) -> None:
         self.finished = True
@@ -215,38 +242,67 @@ class Profile:
         """The round in flight, or the next one; rounds count from 0."""
         return max(self.ends, default=-1) + 1
 
+    @property
+    def disturbances(self) -> Mapping[int, tuple[Disturbance, ...]]:
+        """What disturbed each round that has ended; an empty tuple where nothing did."""
+        if len(self._disturbances) != len(self.ends):
+            self._disturbances = disturbances({number: self._evidence(number) for number in self.ends})
+        return self._disturbances
+
+    def _evidence(self, number: int) -> RoundEvidence:
+        canaries = [name for name, role in (self.chosen or {}).items() if role == "canary"]
+        visits = {name: self.visits.get(name, {}).get(number) for name in canaries}
+        return RoundEvidence(
+            self.references.get(number, []),
+            {name: visit for name, visit in visits.items() if visit is not None},
+            self.ends[number].conditions,
+        )
+
     def progress(self, name: str) -> Progress:
         """What is known of a graph from rounds that have ended."""
-        clean, disturbed, failures = [], [], 0
+        clean, disturbed, causes, failures = [], [], [], 0
         for number, visit in self.visits.get(name, {}).items():
             if number not in self.ends:
                 continue
+            found = self.disturbances[number]
             if visit is None:
                 failures += 1
-            elif self.ends[number].disturbed is None:
-                clean.append(visit)
-            else:
+            elif found:
                 disturbed.append(visit)
-        return Progress(tuple(clean), tuple(disturbed), failures)
+                causes.append(frozenset(one.cause for one in found))
+            else:
+                clean.append(visit)
+        return Progress(tuple(clean), tuple(disturbed), failures, self.timeouts[name], tuple(causes))
 
     def usable_visits(self, name: str) -> tuple[Visit, ...]:
         """The visits that statistics of this graph speak of, the round in flight left out."""
         return self.progress(name).usable
 
+    def usable_insides(self, name: str) -> tuple[NodeTimes, ...]:
+        """Times of the nodes inside a network in undisturbed rounds, or in all where those are too few."""
+        found = {number: times for number, times in self.insides.get(name, {}).items() if times is not None}
+        ended = [number for number in found if number in self.ends]
+        clean = [number for number in ended if not self.disturbances[number]]
+        return tuple(found[number] for number in (clean if len(clean) >= 2 else ended))
+
+    def verdict(self, name: str) -> Verdict:
+        """Latency of a graph, and how far to trust it."""
+        return verdict(self.progress(name), self.header.goal.precision)
+
     def summary(self, name: str) -> Summary:
         """Latency of a graph; ValueError when no visit of it succeeded."""
-        usable = self.usable_visits(name)
-        if not usable:
+        summary = self.verdict(name).summary
+        if summary is None:
             raise ValueError(f"{name} has no successful measurement")
-        return summarise(usable, self.header.goal.precision)
+        return summary
 
-    def status_counts(self) -> dict[str, int]:
-        """How many graphs ended ok, noisy, contended or failed."""
-        counts: dict[str, int] = {}
-        for name in self.names:
-            status = self.summary(name).status if self.usable_visits(name) else "failed"
-            counts[status] = counts.get(status, 0) + 1
-        return counts
+    def status_counts(self) -> dict[Status, int]:
+        """How many graphs ended how."""
+        return dict(Counter(self.verdict(name).status for name in self.names))
+
+    def why_disturbed(self) -> str | None:
+        """Why this profile as a whole is not to be trusted; None when it was measured in quiet."""
+        return why_disturbed(self.disturbances, self.header.goal.rounds, self.status_counts())
 
 
 class ProfileWriter:
@@ -291,14 +347,15 @@ class ProfileWriter:
         self._file.close()
 
     def reading(self, reading: Reading, kind: Kind, number: int) -> None:
-        """Append a visit."""
+        """Append what a graph showed."""
         row: dict[str, Any] = {
-            "row": "reference" if reading.is_reference else kind,
+            "row": "reference" if reading.is_reference else "inside" if reading.is_inside else kind,
             "name": reading.graph,
             "round": number,
             "process": reading.process,
         }
-        row |= {"error": reading.error} if reading.visit is None else reading.visit.to_json()
+        found = reading.visit or reading.inside
+        row |= {"error": reading.error, "failure": reading.failure} if found is None else found.to_json()
         self.append(row)
 
     def append(self, row: Mapping[str, Any]) -> None:

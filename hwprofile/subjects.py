@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from devices.measurement import Graph
+from hwprofile.bench import INSIDE
 from hwprofile.errors import UserError
 from hwprofile.latency import measured_blocks, raw_cost
 from hwprofile.profile import Kind, Profile
@@ -21,6 +22,8 @@ from ponas_core.space import SearchSpace
 from ponas_core.space_file import shipped_space
 
 RANDOM_NETWORKS = 2
+TIMES_INSIDE = 2
+"""In how many networks every candidate of a layer is looked at, with `inline`."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class SpaceSubject:
         origin: name or file of the space.
         batch: inputs of one inference.
         networks: how many networks the solver shall pick.
+        inline: whether networks that hold every block shall be looked into.
     """
 
     definition: SearchSpace
@@ -40,6 +44,7 @@ class SpaceSubject:
     origin: str
     batch: int
     networks: int
+    inline: bool = False
 
     @property
     def name(self) -> str:
@@ -70,6 +75,9 @@ class SpaceSubject:
         rng = np.random.default_rng(0)
         for _ in range(RANDOM_NETWORKS):
             roles.setdefault(str(self.definition.sample(rng)), "random")
+        if self.inline:
+            for architecture in probes.covering(self.definition, rng, TIMES_INSIDE):
+                roles.setdefault(str(architecture), INSIDE)
         return roles
 
     def graph(self, name: str, kind: Kind) -> Graph:
@@ -131,6 +139,11 @@ class ModelsSubject:
     def space(self) -> None:
         """There is none."""
         return
+
+    @property
+    def inline(self) -> bool:
+        """There are no blocks to find inside."""
+        return False
 
     def first(self) -> Mapping[str, Kind]:
         """Every file."""

@@ -34,6 +34,17 @@ from ponas_core.weights import RandomWeights, Weights, fold_batch_norm
 IR_VERSION = 8
 OPSET = OLDEST_OPSET
 INPUT, OUTPUT = "input", "output"
+LAYER_END = "/"
+"""Ends the layer's name in the names of its nodes and values."""
+
+
+def layer_of(node: str) -> str | None:
+    """The layer that a node belongs to, by its name; None for one that a runtime has put in.
+
+    Runtimes that fuse or rearrange nodes name the new ones for a value that they compute.
+    """
+    layer, end, _ = node.partition(LAYER_END)
+    return layer if end else None
 
 
 def block_model(layer: Layer, op: int, weights: Weights | None = None, batch: int = 1) -> onnx.ModelProto:
@@ -78,12 +89,13 @@ class _Writer:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.at = INPUT
+        self.layer = ""
         self.opset = OPSET
         self._numbers = itertools.count()
 
     def add(self, recipe: Recipe, layer_name: str) -> None:
         """Append a block's operators, and the residual sum where there is one."""
-        start = self.at
+        start, self.layer = self.at, layer_name
         for position, operator in enumerate(recipe.operators):
             _WRITERS[type(operator)](self, operator, f"{layer_name}.{position}")
             self.shape = operator.output(self.shape)
@@ -93,7 +105,7 @@ class _Writer:
 
     def node(self, kind: str, inputs: Iterable[str], **attributes: Any) -> str:
         """Append a node; its output becomes the current value."""
-        self.at = f"{kind.lower()}_{next(self._numbers)}"
+        self.at = f"{self.layer}{LAYER_END}{kind.lower()}_{next(self._numbers)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [self.at], name=self.at, **attributes))
         return self.at
 
@@ -197,7 +209,7 @@ def _write_classifier(writer: _Writer, operator: Classifier, name: str) -> None:
 
 def _write_embedded(writer: _Writer, operator: EmbeddedGraph, name: str) -> None:
     model = model_of(operator)
-    graph = onnx.compose.add_prefix(model, f"{name}.").graph
+    graph = onnx.compose.add_prefix(model, f"{writer.layer}{LAYER_END}{name}.").graph
     writer.opset = max(writer.opset, *(item.version for item in model.opset_import if not item.domain))
     constants = {tensor.name for tensor in graph.initializer}
     source = next(value.name for value in graph.input if value.name not in constants)

@@ -32,6 +32,23 @@ def winners(space: SearchSpace, scores: ScoreTable, cost: CostTable, count: int)
     return [space.architecture(ops) for ops in dict.fromkeys(found)]
 
 
+def covering(space: SearchSpace, rng: np.random.Generator, times: int) -> list[Architecture]:
+    """Random networks that together hold every candidate of every layer so many times at least.
+
+    Each layer goes through its candidates in an order of its own, as in fair single-path sampling (FairNAS,
+    Chu et al. 2021, section 3).
+    """
+    widest = max(len(layer.blocks) for layer in space.layers)
+    found = []
+    for _ in range(times):
+        orders = [
+            [order[index % len(order)] for index in range(widest)]
+            for order in (rng.permutation(len(layer.blocks)) for layer in space.layers)
+        ]
+        found += [space.architecture([int(order[index]) for order in orders]) for index in range(widest)]
+    return found
+
+
 def canaries(space: SearchSpace) -> tuple[Architecture, Architecture]:
     """Two fixed networks, light and heavy, whose latency tells whether a machine's level has moved."""
     rows = complexity(space, "macs").rows

@@ -29,6 +29,8 @@ class Layer:
         """Raise ValueError for no candidates, a candidate twice, one that does not fit, or unlike results."""
         if not self.blocks:
             raise ValueError(f"{self.name} has no candidate blocks")
+        if "/" in self.name:
+            raise ValueError(f"the name of a layer cannot hold '/': {self.name!r}")
         if len(set(map(str, self.blocks))) != len(self.blocks):
             raise ValueError(f"{self.name} names a block twice: {', '.join(map(str, self.blocks))}")
         shapes = set()

@@ -1,20 +1,21 @@
 """The agent's loop: read a request, do it, answer.
 
-Verbs: `describe` (identity), `conditions`, `load` (payload: a graph), `time`, `unload`. An error of a request
-is an answer, not an end; the agent ends when its input ends.
+Verbs: `describe` (identity), `conditions`, `load` (payload: a graph), `time`, `unload`, and `node_times`
+(payload: a graph). An error of a request is an answer, not an end; the agent ends when its input ends.
 """
 
 import os
 import sys
 from typing import BinaryIO, Callable, Dict
 
-from devices.agent import circumstances, frames, onnxruntime_runtime, timing
+from devices.agent import conditions, frames, identity, onnxruntime_runtime, timing
 
 RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime,)}
 """What can run graphs here: a new runtime is one module and one row.
 
-A module has `NAME`; `version()`, which does not import the runtime; and `load(artefact, settings)`, which gives
-a callable that runs one synchronous inference, inputs and outputs already in place.
+A module has `NAME`; `version()`, which imports no runtime; and `load(artefact, settings)`, which gives a
+callable that runs one synchronous inference, inputs and outputs already in place. It may have `details()`,
+what else the runtime tells of itself, and `node_times(artefact, settings, plan)`, times inside a graph.
 """
 
 
@@ -33,6 +34,7 @@ class Agent:
             "load": self.load,
             "time": self.time,
             "unload": self.unload,
+            "node_times": self.node_times,
         }
         verb = verbs.get(str(header.get("verb")))
         if verb is None:
@@ -43,15 +45,18 @@ class Agent:
             return {"error": "{}: {}".format(type(error).__name__, error)}
 
     def describe(self, header: frames.Header, payload: bytes) -> frames.Header:
-        """Identity of this target under a runtime, and the processors it is bound to."""
+        """Identity of this target under a runtime; binds the process to as many processors as threads."""
         runtime = RUNTIMES[header["runtime"]]
-        identity = dict(circumstances.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
-        bound = circumstances.pin(int(header["threads"]))
-        return {"identity": identity, "software": circumstances.software(), "processors": bound}
+        target = dict(identity.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
+        identity.pin(int(header["threads"]))
+        software = identity.software()
+        if header.get("detailed") and hasattr(runtime, "details"):
+            software.update(runtime.details())
+        return {"identity": target, "software": software}
 
     def conditions(self, header: frames.Header, payload: bytes) -> frames.Header:
         """The state of the target at this moment."""
-        return {"conditions": circumstances.conditions()}
+        return {"conditions": conditions.conditions()}
 
     def load(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Load the graph in the payload under the id of the request."""
@@ -62,6 +67,14 @@ class Agent:
     def time(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Time a loaded graph."""
         return self.loaded[header["id"]].visit(timing.Plan(**header["plan"]))
+
+    def node_times(self, header: frames.Header, payload: bytes) -> frames.Header:
+        """Time the nodes inside the graph in the payload, by the runtime's own profiler."""
+        runtime = RUNTIMES[header["runtime"]]
+        if not hasattr(runtime, "node_times"):
+            raise ValueError("{} does not tell the times of nodes".format(runtime.NAME))
+        found: frames.Header = runtime.node_times(payload, header["settings"], header["plan"])
+        return found
 
     def unload(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Drop a loaded graph."""

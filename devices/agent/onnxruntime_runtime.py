@@ -1,7 +1,9 @@
 """ONNX Runtime on the target: loads an ONNX graph and makes it a callable to time."""
 
+import json
 import os
-from typing import Any, Callable, Dict
+import tempfile
+from typing import Any, Callable, Dict, List, Tuple
 
 NAME = "onnxruntime"
 
@@ -31,26 +33,83 @@ def load(graph: bytes, settings: Dict[str, Any]) -> Callable[[], Any]:
     Raises:
         ValueError: the provider is absent, or an input has a dynamic or unknown shape.
     """
+    onnxruntime = _import()
+    return _open(onnxruntime, graph, _options(onnxruntime, settings["threads"]), settings["provider"])[0]
+
+
+def details() -> Dict[str, Any]:
+    """What else the installed build tells of itself."""
+    return {"providers": _import().get_available_providers()}
+
+
+def node_times(graph: bytes, settings: Dict[str, Any], plan: Dict[str, Any]) -> Dict[str, Any]:
+    """Time of each node inside the running graph, by the runtime's own profiler.
+
+    Args:
+        graph: an ONNX file.
+        settings: as for `load`.
+        plan: `warmup_runs` and `runs`.
+
+    Returns:
+        `nodes`: names, in the order of execution; an optimised node is named for its last output.
+        `us`: for every run, the microseconds of every node; `run_us`: of every whole run.
+    """
+    onnxruntime = _import()
+    options = _options(onnxruntime, settings["threads"])
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = os.path.join(folder, "profile")
+        infer, session = _open(onnxruntime, graph, options, settings["provider"])
+        for _ in range(plan["warmup_runs"] + plan["runs"]):
+            infer()
+        with open(session.end_profiling(), encoding="utf-8") as file:
+            events = json.load(file)
+    return _by_run(events, plan["warmup_runs"])
+
+
+_NODE_SUFFIX = "_kernel_time"
+
+
+def _by_run(events: List[Dict[str, Any]], skipped: int) -> Dict[str, Any]:
+    """The events of a profile, sorted into runs."""
+    runs = []  # type: List[List[Dict[str, Any]]]
+    whole = []  # type: List[int]
+    current = []  # type: List[Dict[str, Any]]
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(_NODE_SUFFIX):
+            current.append(event)
+        elif event.get("cat") == "Session" and event["name"] == "model_run":
+            runs.append(current)
+            whole.append(event["dur"])
+            current = []
+    names = [event["name"][: -len(_NODE_SUFFIX)] for event in runs[-1]]
+    if any([event["name"][: -len(_NODE_SUFFIX)] for event in run] != names for run in runs):
+        raise ValueError("the runtime's profile does not tell the same nodes in every run")
+    us = [[event["dur"] for event in run] for run in runs[skipped:]]
+    return {"nodes": names, "us": us, "run_us": whole[skipped:]}
+
+
+def _import() -> Any:
     # official builds send telemetry from a thread of the timed process, and leave a temporary file
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
-    if settings["provider"] not in onnxruntime.get_available_providers():
-        raise ValueError(
-            "provider {} is absent here; present: {}".format(
-                settings["provider"], ", ".join(onnxruntime.get_available_providers())
-            )
-        )
-    session = onnxruntime.InferenceSession(
-        graph, _options(onnxruntime, settings["threads"]), providers=[settings["provider"]]
-    )
+    return onnxruntime
+
+
+def _open(onnxruntime: Any, graph: bytes, options: Any, provider: str) -> Tuple[Callable[[], Any], Any]:
+    """What runs one inference, and the session behind it."""
+    present = onnxruntime.get_available_providers()
+    if provider not in present:
+        raise ValueError("provider {} is absent here; present: {}".format(provider, ", ".join(present)))
+    session = onnxruntime.InferenceSession(graph, options, providers=[provider])
     binding = _bind(onnxruntime, session)
     run = session.run_with_iobinding
 
     def infer() -> None:
         run(binding)
 
-    return infer
+    return infer, session
 
 
 def _options(onnxruntime: Any, threads: int) -> Any:

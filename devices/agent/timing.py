@@ -31,6 +31,8 @@ class Plan:
         rewarm_runs: fewest untimed inferences at every later visit.
         rewarm_ms: shortest time for them.
         thread_clock: keep the thread's CPU time beside the wall time (meaningful at one thread).
+        evict_bytes: where not 0, so much other data is written before every inference, which is then a sample
+            of its own: caches are cold.
     """
 
     samples: int = 10
@@ -44,6 +46,7 @@ class Plan:
     rewarm_runs: int = 2
     rewarm_ms: float = 1.0
     thread_clock: bool = True
+    evict_bytes: int = 0
 
 
 class Timed:
@@ -75,10 +78,13 @@ class Timed:
             _run_for(self.run, plan.rewarm_runs, plan.rewarm_ms)
         else:
             self.warmup = _warm_up(self.run, plan)
-        runs = _runs_per_sample(self.warmup["typical_ns"], plan)
+        evict = _evictor(plan.evict_bytes) if plan.evict_bytes else None
+        runs = 1 if evict else _runs_per_sample(self.warmup["typical_ns"], plan)
         walls: List[int] = []
         cpus: List[int] = []
         while len(walls) < plan.samples and not _is_long(walls, plan):
+            if evict:
+                evict()
             _sample(self.run, runs, walls, cpus)
         result = {
             "runs_per_sample": runs,
@@ -89,6 +95,24 @@ class Timed:
         if plan.thread_clock:
             result["cpu_ns"] = cpus
         return result
+
+
+_eviction: Dict[int, Any] = {}
+"""What evicts other data, kept for the life of the process: to allocate it takes longer than to use it."""
+
+
+def _evictor(size: int) -> Callable[[], None]:
+    """What fills the caches with other data, by writing every byte of a block of this size."""
+    import numpy
+
+    if size not in _eviction:
+        _eviction[size] = numpy.zeros(size, numpy.uint8)
+    data = _eviction[size]
+
+    def evict() -> None:
+        numpy.add(data, 1, out=data)
+
+    return evict
 
 
 def _is_long(walls: List[int], plan: Plan) -> bool:

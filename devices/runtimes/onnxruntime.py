@@ -7,7 +7,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from devices.runtimes.quantization import quantized
 from devices.runtimes.runtime import Runtime
 
 
@@ -23,4 +22,8 @@ class OnnxRuntime(Runtime):
 
     def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:
         """The same bytes, or the quantised graph."""
-        return quantized(onnx, calibration) if precision == "int8" else onnx
+        if precision == "fp32":
+            return onnx
+        from devices.runtimes.quantization import quantized
+
+        return quantized(onnx, calibration)

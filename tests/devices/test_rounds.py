@@ -14,8 +14,8 @@ import pytest
 from devices.connection import AgentDied, RequestFailed
 from devices.device import Device
 from devices.link import LocalLink
-from devices.measurement import Graph, Visit
-from devices.rounds import LARGEST_DRIFT, Reading, Round, Sampling, disturbance
+from devices.measurement import Graph
+from devices.rounds import Reading, Round, Sampling
 from devices.settings import Settings
 
 ONE_SAMPLE = Sampling(samples=1, passes=1)
@@ -238,70 +238,3 @@ def test_an_agent_that_cannot_be_started_ends_the_round(
     monkeypatch.setattr("sys.executable", os.devnull)
     with pytest.raises(AgentDied, match="cannot be started"):
         readings_of(device, graphs, reference)
-
-
-# --- disturbed rounds
-
-
-def visits(*times_ms: float) -> list[Visit]:
-    return [Visit(1, (round(ms * 1_000_000),) * 3, None, 3, True) for ms in times_ms]
-
-
-@pytest.mark.parametrize(
-    ("now", "earlier", "reason"),
-    [
-        ([], [], None),
-        ([], [[1.0], [1.0]], None),
-        ([1.0], [], None),
-        ([1.0, 1.01, 0.99], [], None),
-        ([1.0, 1.05], [], None),
-        ([1.0, 1.07], [], "the reference varied by 3.4% within the round"),
-        ([1.0, 1.1, 1.2, 1.3], [], "the reference varied by 8.7% within the round"),
-        ([1.0, 1.0, 1.0, 1.5], [], None),
-        ([1.0, 1.0, 1.5, 1.5], [], "the reference varied by 20.0% within the round"),
-        ([1.5], [[1.0]], None),
-        ([1.5], [[1.0], []], None),
-        ([1.05], [[1.0], [1.0]], None),
-        ([1.1], [[1.0], [1.0]], "the reference stood +10.0% from the other rounds"),
-        ([0.9], [[1.0], [1.0]], "the reference stood -10.0% from the other rounds"),
-        ([1.0], [[1.0], [1.0], [1.0], [1.5], [1.5]], None),
-        ([1.1, 1.1], [[1.0, 1.0], [1.0, 9.0, 1.0]], "the reference stood +10.0% from the other rounds"),
-        ([1.0, 1.2], [[1.0], [1.0]], "the reference varied by 9.1% within the round"),
-    ],
-    ids=[
-        "nothing read",
-        "nothing read, others known",
-        "one reading",
-        "quiet",
-        "two readings just inside",
-        "two readings apart",
-        "drifting",
-        "one outlier",
-        "a step in the middle",
-        "one other round says nothing",
-        "an empty round is no other round",
-        "near the others",
-        "slower than the others",
-        "faster than the others",
-        "most others agree",
-        "an outlier in another round",
-        "drift is named first",
-    ],
-)
-def test_a_disturbed_round_is_read_off_its_reference(
-    now: list[float], earlier: list[list[float]], reason: str | None
-) -> None:
-    assert disturbance(visits(*now), [visits(*times) for times in earlier]) == reason
-
-
-def test_the_drift_that_is_tolerated_can_be_chosen() -> None:
-    drifting = visits(1.0, 1.04)
-    assert disturbance(drifting, []) is None
-    assert disturbance(drifting, [], largest_drift=0.01) is not None
-    assert disturbance(drifting, [], largest_drift=LARGEST_DRIFT) is None
-
-
-def test_preempted_samples_of_the_reference_are_no_disturbance() -> None:
-    ms = 1_000_000
-    preempted = Visit(1, (ms, ms, 3 * ms, 3 * ms, 3 * ms), (ms,) * 5, 3, True)
-    assert disturbance([preempted, *visits(1.0, 1.0)], []) is None

@@ -76,9 +76,7 @@ def write_made_up_profile(
                 true = (true_block_ms if kind == "block" else true_network_ms)(space, name)
                 reading = Reading(name, number + 1, made_up_visit(true, rng, sd))
                 writer.reading(reading, kind, number)
-            writer.append(
-                {"row": "round", "round": number, "disturbed": None, "conditions": [], "seconds": 1.0}
-            )
+            writer.append({"row": "round", "round": number, "conditions": [], "seconds": 1.0})
             if number == 0:
                 writer.append({"row": "chosen", "networks": dict(subject.choose(profile))})
         writer.append({"row": "end", "rounds": rounds})

@@ -52,8 +52,11 @@ def test_a_block_that_the_device_refuses_does_not_stop_the_others(
     with ProfileWriter(profile) as writer:
         for name, kind in subject.first().items():
             visit = None if name == refused else made_up_visit(1.0, rng, 0.01)
-            writer.reading(Reading(name, 1, visit, None if visit else "not implemented"), kind, 0)
-        writer.append({"row": "round", "round": 0, "disturbed": None, "conditions": [], "seconds": 1.0})
+            reading = Reading(name, 1, visit)
+            if visit is None:
+                reading = Reading(name, 1, error="not implemented", failure="refused")
+            writer.reading(reading, kind, 0)
+        writer.append({"row": "round", "round": 0, "conditions": [], "seconds": 1.0})
     assert set(subject.choose(profile).values()) == {"canary", "random"}
     with pytest.raises(UserError, match=r"no latency for .*: not implemented") as caught:
         SpaceLatency.from_profile(profile, space)

@@ -22,7 +22,7 @@ from hwprofile.profile import (
 )
 from tests.hwprofile.made_up import made_up_visit
 
-ROUND_END: dict[str, object] = {"row": "round", "disturbed": None, "conditions": [], "seconds": 1.0}
+ROUND_END: dict[str, object] = {"row": "round", "conditions": [], "seconds": 1.0}
 
 
 def write_small(path: Path, header: Header, rounds: int = 3) -> list[bytes]:
@@ -50,7 +50,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, header: Header) -> None:
     assert len(profile.progress("a").clean) == 3
     assert not profile.finished
     assert profile.current_round == 3
-    assert json.loads(lines[0])["schema_version"] == 1
+    assert json.loads(lines[0])["schema_version"] == 2
     assert "ns" not in json.loads(lines[0])["identity"]
 
 
@@ -110,7 +110,7 @@ def test_a_garbled_line_is_one_error_that_names_the_line_and_the_cure(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 2}, "newer hwprofile.*update hwprofile"),
+        ({"schema_version": 3}, "newer hwprofile.*update hwprofile"),
         ({"schema_version": 0}, "no longer read: measure anew with --fresh"),
         ({"schema_version": "1"}, "line 1: not the header of a profile"),
         ({"file": "something"}, "line 1: not the header of a profile"),
@@ -136,7 +136,7 @@ def test_an_unusable_header_is_refused_with_advice(
         ({"row": "guess"}, "unknown row 'guess'"),
         ({}, "the field 'row' is missing"),
         ({"row": "block", "name": "c", "round": 0, "process": 1}, "not the samples of a visit"),
-        ({"row": "round", "round": 0}, "the field 'disturbed' is missing"),
+        ({"row": "round", "round": 0}, "the field 'conditions' is missing"),
         ({"row": "chosen", "networks": [1]}, "is an object of architectures"),
     ],
 )
@@ -189,8 +189,8 @@ def test_disturbed_rounds_are_kept_but_do_not_count(tmp_path: Path, header: Head
     with ProfileWriter(Profile(path, header)) as writer:
         for number, latency_ms in enumerate([1.0, 1.0, 5.0, 1.0]):
             writer.reading(Reading("a", number + 1, made_up_visit(latency_ms, rng, 0.001)), "block", number)
-            disturbed = "a neighbour" if latency_ms > 2 else None
-            writer.append({**ROUND_END, "round": number, "disturbed": disturbed})
+            stolen = [{"process": number, "clock_s": at, "stolen_s": at * (latency_ms > 2)} for at in (0, 1)]
+            writer.append({**ROUND_END, "round": number, "conditions": stolen})
     profile = Profile.load(path)
     assert (len(profile.progress("a").clean), len(profile.progress("a").disturbed)) == (3, 1)
     assert profile.summary("a").median_ms == pytest.approx(1.0, rel=0.02)
