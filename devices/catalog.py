@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from devices.agent_device import AgentDevice
 from devices.connection import DeviceError
 from devices.device import Device
 from devices.link import LocalLink
@@ -31,7 +32,7 @@ class Preset:
 
 
 def _cpu(settings: Settings) -> Device:
-    return Device("cpu", LocalLink(), settings)
+    return AgentDevice("cpu", LocalLink(), settings)
 
 
 _ON_BOARD = (

@@ -47,6 +47,11 @@ class Visit:
         cpu = None if self.cpu_ns is None or later.cpu_ns is None else self.cpu_ns + later.cpu_ns
         return replace(self, wall_ns=self.wall_ns + later.wall_ns, cpu_ns=cpu)
 
+    def part(self, start: int, end: int) -> Visit:
+        """The samples from one index up to another; ValueError when there are none."""
+        cpu = None if self.cpu_ns is None else self.cpu_ns[start:end]
+        return replace(self, wall_ns=self.wall_ns[start:end], cpu_ns=cpu)
+
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Visit:
         """Read the fields that `to_json` writes; ValueError when one is missing or of another type."""

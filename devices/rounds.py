@@ -154,7 +154,7 @@ class Round:
 
     def _inside(self, running: DeviceProcess, graph: Graph) -> Reading:
         found: list[NodeTimes] = []
-        failed = _failure(lambda: found.append(running.node_times(graph.onnx())))
+        failed = _failure(lambda: found.append(running.node_times(graph.name, graph.onnx())))
         if failed:
             return replace(self._failed(graph.name, failed), is_inside=True)
         return Reading(graph.name, self._process, inside=found[0], is_inside=True)
@@ -171,9 +171,17 @@ _FATAL = ("died", "timeout")
 """After these a process is gone."""
 
 
+_VISITED = "visited "
+
+
 def _loaded(name: str) -> str:
     """Id of a graph on the target, apart from the reference, which may be visited as well."""
-    return f"visited {name}"
+    return _VISITED + name
+
+
+def graph_name(loaded: str) -> str:
+    """Name of the graph that was loaded under this id."""
+    return loaded.removeprefix(_VISITED)
 
 
 def _failure(action: Callable[[], None]) -> tuple[Failure, str] | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from devices.statistics import visit_ms
+from devices.statistics import group_ms, interval, visit_ms
 from hwprofile.errors import UserError
 from hwprofile.profile import Profile
 from ponas_core.closed_loop import Latency
 from ponas_core.cost import CostTable
 from ponas_core.space import Architecture, SearchSpace
-from predictors.calibrated_table import CalibratedTable, NetworkTiming
+from predictors.calibrated_table import ALONE, INSIDE, CalibratedTable, NetworkTiming, chosen_table
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,17 @@ class SpaceLatency:
 
     Attributes:
         space: the space.
+        blocks: what is known of each block, by its key.
         table: the calibrated table.
+        held_out: mean absolute relative error on held-out networks of each table that was tried; empty where
+            the profile has no times inside networks, and so no choice.
         cost: its corrected block latencies as an additive cost, what the solver sees.
     """
 
     space: SearchSpace
+    blocks: Mapping[str, Mapping[str, float]]
     table: CalibratedTable
+    held_out: Mapping[str, float]
     cost: CostTable
 
     @classmethod
@@ -43,13 +48,16 @@ class SpaceLatency:
                 f"give --space {profile.header.subject}, or another --profile"
             )
         measured = _block_ms(space, profile)
+        inside = inside_ms(space, profile)
         blocks = {
-            key: block_numbers(space, key, latency_ms)
+            key: block_numbers(space, key, latency_ms) | ({INSIDE: inside[key]} if key in inside else {})
             for key, latency_ms in measured.items()
             if key in space.keyed_blocks
         }
-        table = CalibratedTable().fit(blocks, network_timings(profile, space))
-        return cls(space, table, _cost(space, table.block_ms_.__getitem__, table.intercept_ms_))
+        table, held_out = chosen_table(blocks, network_timings(profile, space))
+        return cls(
+            space, blocks, table, held_out, _cost(space, table.block_ms_.__getitem__, table.intercept_ms_)
+        )
 
     @property
     def process_sd(self) -> float:
@@ -78,11 +86,27 @@ def block_numbers(space: SearchSpace, key: str, latency_ms: float) -> dict[str, 
     shape_out = recipe.output(place.shape_in)
     activations = place.shape_in.channels * place.shape_in.pixels + shape_out.channels * shape_out.pixels
     return {
-        "latency_ms": latency_ms,
+        ALONE: latency_ms,
         "blocks": 1.0,
         "weight_bytes": float(recipe.stored_bytes),
         "activation_bytes": 4.0 * activations,
     }
+
+
+def inside_ms(space: SearchSpace, profile: Profile) -> dict[str, float]:
+    """Latency of every block that was seen inside a running network: the median over places and processes."""
+    from ponas_core.onnx_graph import layer_of
+
+    seen: dict[str, list[float]] = {}
+    for name in profile.insides:
+        architecture = _architecture(profile, space, name)
+        keys = {layer.name: layer.key(op) for layer, op in architecture.chain}
+        for times in profile.usable_insides(name):
+            for layer, latency_ms in group_ms(times, layer_of).items():
+                key = keys.get(layer)
+                if key is not None:
+                    seen.setdefault(key, []).append(latency_ms)
+    return {key: interval(found)[0] for key, found in seen.items()}
 
 
 def raw_cost(space: SearchSpace, profile: Profile) -> CostTable:
@@ -96,13 +120,13 @@ def network_timings(profile: Profile, space: SearchSpace) -> list[NetworkTiming]
     for name in profile.of_kind("network"):
         process_ms = tuple(visit_ms(visit) for visit in profile.usable_visits(name))
         if process_ms:
-            timings.append(NetworkTiming(_keys(profile, space, name), process_ms))
+            timings.append(NetworkTiming(_architecture(profile, space, name).keys, process_ms))
     return timings
 
 
-def _keys(profile: Profile, space: SearchSpace, name: str) -> tuple[str, ...]:
+def _architecture(profile: Profile, space: SearchSpace, name: str) -> Architecture:
     try:
-        return space.parse(name).keys
+        return space.parse(name)
     except ValueError as error:
         raise UserError(
             f"{profile.path} holds the network {name}, which {space.name} lacks ({error}); "

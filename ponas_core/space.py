@@ -112,6 +112,17 @@ class SearchSpace:
                     found.setdefault(key, (layer, op))
         return found
 
+    @cached_property
+    def expected_counts(self) -> dict[str, float]:
+        """How often each distinct block occurs in a random network on average."""
+        counts = dict.fromkeys(self.keyed_blocks, 0.0)
+        for layer in (*self.stem, *self.layers, *self.head):
+            for op in range(len(layer.blocks)):
+                key = layer.key(op)
+                if key is not None:
+                    counts[key] += 1 / len(layer.blocks)
+        return counts
+
     def architecture(self, ops: Sequence[int]) -> Architecture:
         """The architecture with these op indexes, one a layer."""
         return Architecture(self, tuple(operator.index(op) for op in ops))

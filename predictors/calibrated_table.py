@@ -8,7 +8,8 @@ network is
 
 fitted on whole networks measured in the same profile, with weak priors that leave the plain sum where there
 is no evidence. The result is additive again: one corrected cost per block. The model knows only named
-numbers.
+numbers. A block's latency may be the one alone, the one read inside whole networks, or both: `chosen_table`
+takes what predicts held-out networks best.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
-FEATURES = ("latency_ms", "blocks", "weight_bytes", "activation_bytes")
-"""Named numbers of a block: its latency alone, 1, and what it moves."""
-SLOPE, SLOPE_SD = 1.05, 0.15
+ALONE, INSIDE = "latency_ms", "inside_ms"
+"""Named numbers of a block: its latency alone, and inside whole networks."""
+FEATURES = ("blocks", "weight_bytes", "activation_bytes")
+"""Further ones: 1, and what it moves."""
+SLOPES, SLOPE_SD = {ALONE: 1.05, INSIDE: 1.0}, 0.15
 FEATURE_SD = 0.03
 """Prior spread of what a feature other than latency adds to a network, relative to the network's latency."""
 INTERCEPT_SD = 0.05
@@ -34,6 +37,8 @@ UNKNOWN_PROCESS_SD = 0.015
 SMALLEST_SHARE = 0.2
 """A corrected block is never cheaper than this share of its latency alone."""
 UNCALIBRATED_HALF_WIDTH = 0.5
+FEWEST_TO_CHOOSE = 6
+"""Networks from which leaving one out says which table is better."""
 CONFIRMING_PROCESSES = 5
 """A prediction's interval is for a measurement over so many processes."""
 
@@ -72,8 +77,11 @@ class Prediction:
 class CalibratedTable:
     """Sum of block latencies, corrected by whole networks.
 
+    Args:
+        times: which latencies of a block are used: `ALONE`, `INSIDE` or both.
+
     Attributes:
-        features_: `FEATURES` of every block, by key.
+        features_: `times` and `FEATURES` of every block, by key.
         coefficients_: what one unit of each feature adds, and the intercept last, milliseconds.
         block_ms_: corrected cost of every block, by key.
         intercept_ms_: what every network pays once.
@@ -82,20 +90,25 @@ class CalibratedTable:
         networks_: how many networks calibrate; with none the table is the plain sum.
     """
 
+    def __init__(self, times: Sequence[str] = (ALONE,)) -> None:
+        """Store what is used."""
+        self.times = tuple(times)
+
     def fit(
         self, blocks: Mapping[str, Mapping[str, float]], networks: Sequence[NetworkTiming] = ()
     ) -> CalibratedTable:
         """Learn from blocks and measured networks.
 
         Args:
-            blocks: `FEATURES` of every block, by key.
+            blocks: `times` and `FEATURES` of every block, by key.
             networks: measured networks; their blocks must be among `blocks`.
 
         Raises:
             MissingBlock: a network has a block that was not measured.
         """
         self.features_ = {
-            key: np.array([numbers[name] for name in FEATURES]) for key, numbers in blocks.items()
+            key: np.array([numbers[name] for name in (*self.times, *FEATURES)])
+            for key, numbers in blocks.items()
         }
         self.networks_ = len(networks)
         self.process_sd_ = _typical_process_sd(networks)
@@ -103,23 +116,30 @@ class CalibratedTable:
             design = np.stack([self.network_features(network.keys) for network in networks])
             self._fit(design, np.array([network.latency_ms for network in networks]))
         else:
-            self.coefficients_ = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+            self.coefficients_ = np.concatenate([self._prior(1.0), np.zeros(len(FEATURES) + 1)])
         self.intercept_ms_ = float(self.coefficients_[-1])
         self.block_ms_ = {
-            key: max(float(numbers @ self.coefficients_[:-1]), SMALLEST_SHARE * float(numbers[0]))
+            key: max(
+                float(numbers @ self.coefficients_[:-1]),
+                SMALLEST_SHARE * float(numbers[: len(self.times)].min()),
+            )
             for key, numbers in self.features_.items()
         }
         return self
+
+    def _prior(self, slope: float | None = None) -> NDArray[np.float64]:
+        """What a millisecond of each of `times` adds to a network before any was measured."""
+        return np.array([slope or SLOPES[name] for name in self.times]) / len(self.times)
 
     def _fit(self, features: NDArray[np.float64], times_ms: NDArray[np.float64]) -> None:
         """Least squares of relative residuals with the priors; the noise is estimated along."""
         scale = np.maximum(features.mean(axis=0), 1e-12)
         typical_ms = times_ms.mean()
-        prior_sd = np.array(
-            [SLOPE_SD, *[FEATURE_SD * typical_ms] * (len(FEATURES) - 1), INTERCEPT_SD * typical_ms]
+        moved = scale[len(self.times) : -1]
+        prior_sd = np.concatenate(
+            [[SLOPE_SD] * len(self.times), FEATURE_SD * typical_ms / moved, [INTERCEPT_SD * typical_ms]]
         )
-        prior_sd[1:-1] /= scale[1:-1]
-        prior = np.array([SLOPE, *[0.0] * len(FEATURES)])
+        prior = np.concatenate([self._prior(), np.zeros(len(FEATURES) + 1)])
         design = features / times_ms[:, None]
         sd = NOISE_SD
         for _ in range(5):
@@ -132,8 +152,8 @@ class CalibratedTable:
         self.covariance_ = np.linalg.inv(precision)
 
     def network_features(self, keys: Sequence[str]) -> NDArray[np.float64]:
-        """Totals of `FEATURES` over blocks, and 1 for the intercept; MissingBlock for an unknown key."""
-        total = np.zeros(len(FEATURES))
+        """Totals of `times` and `FEATURES`, and 1 for the intercept; MissingBlock for an unknown key."""
+        total = np.zeros(len(self.times) + len(FEATURES))
         for key in keys:
             if key not in self.features_:
                 raise MissingBlock(key)
@@ -163,6 +183,38 @@ class CalibratedTable:
         leverage = np.einsum("ij,jk,ik->i", relative, self.covariance_, relative)
         variance = self.residual_sd_**2 + leverage + self.process_sd_**2 / CONFIRMING_PROCESSES
         return np.asarray(stdtrit(self.networks_ + NOISE_WEIGHT, 0.5 + CONFIDENCE / 2) * np.sqrt(variance))
+
+
+def chosen_table(
+    blocks: Mapping[str, Mapping[str, float]], networks: Sequence[NetworkTiming]
+) -> tuple[CalibratedTable, dict[str, float]]:
+    """The table that predicts held-out networks best: of latencies alone, inside networks, or both.
+
+    Args:
+        blocks: `ALONE`, `FEATURES` and, of every block or of none, `INSIDE`.
+        networks: measured networks.
+
+    Returns:
+        The fitted table, and the mean absolute relative error of each candidate where every network in turn
+        is left out of the fit, by the names of its latencies joined with `+`; empty without a choice.
+    """
+    if not all(INSIDE in numbers for numbers in blocks.values()) or len(networks) < FEWEST_TO_CHOOSE:
+        return CalibratedTable().fit(blocks, networks), {}
+    candidates = [(ALONE,), (INSIDE,), (ALONE, INSIDE)]
+    errors = {"+".join(times): _held_out_error(times, blocks, networks) for times in candidates}
+    best = min(candidates, key=lambda times: errors["+".join(times)])
+    return CalibratedTable(best).fit(blocks, networks), errors
+
+
+def _held_out_error(
+    times: Sequence[str], blocks: Mapping[str, Mapping[str, float]], networks: Sequence[NetworkTiming]
+) -> float:
+    errors = []
+    for index, network in enumerate(networks):
+        others = [*networks[:index], *networks[index + 1 :]]
+        (found,) = CalibratedTable(times).fit(blocks, others).predict([network.keys])
+        errors.append(abs(found.median_ms / network.latency_ms - 1))
+    return float(np.mean(errors))
 
 
 def _typical_process_sd(networks: Sequence[NetworkTiming]) -> float:

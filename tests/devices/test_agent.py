@@ -142,8 +142,9 @@ def test_an_agent_without_a_runtime_tells_its_conditions(bare: Connection) -> No
     found = bare.request("conditions")["conditions"]
     assert set(found) >= {
         "load_1min", "runnable_tasks", "cpu_mhz", "governor", "turbo", "throttle_count", "temperature_c",
-        "power_mode", "gpus", "affinity", "processors", "clock_s", "busy_s", "busy_here_s", "stolen_s", "own_s",
-        "parent_s", "context_switches", "preemptions", "cpu_quota", "quota_lacked_s", "cpu_pressure_s",
+        "power_mode", "gpus", "affinity", "processors", "clock_s", "busy_s", "busy_here_s", "stolen_s",
+        "own_s", "parent_s", "context_switches", "preemptions", "cpu_quota", "quota_lacked_s",
+        "cpu_pressure_s", "memory_pressure_s",
     }  # fmt: skip
 
 

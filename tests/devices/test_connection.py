@@ -102,7 +102,7 @@ def test_an_agent_that_ends_before_its_greeting_is_quoted() -> None:
 def test_an_agent_that_never_greets_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "START_TIMEOUT_S", 0.3)
     link = WatchedLink("import time; time.sleep(600)")
-    with pytest.raises(AgentDied, match="no answer within 0.3 s"):
+    with pytest.raises(AgentDied, match=r"no answer within 0\.3 s"):
         Connection(link).__enter__()
     assert all(map(is_gone, link.pids))
 
@@ -172,7 +172,7 @@ def test_an_agent_that_does_not_read_is_an_agent_that_died() -> None:
     link = WatchedLink()
     with Connection(link) as connection:
         os.kill(link.pids[0], signal.SIGSTOP)
-        with pytest.raises(AgentDied, match="not read within 0.3 s"):
+        with pytest.raises(AgentDied, match=r"not read within 0\.3 s"):
             connection.request("load", b"x" * 10_000_000, timeout_s=0.3)
     assert all(map(is_gone, link.pids))
 

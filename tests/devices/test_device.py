@@ -49,7 +49,7 @@ class DeviceContract:
     ) -> None:
         hardware = {"machine", "cpu_model", "cpu_count", "system"}
         assert set(running.identity) >= hardware | {"runtime", "runtime_version"}
-        assert running.identity["runtime"] == device.runtime.name
+        assert running.identity["runtime"] == device.settings.runtime
         assert re.match(r"\d+\.\d+", running.identity["runtime_version"])
         assert asdict(device.settings).items() <= running.identity.items()
 

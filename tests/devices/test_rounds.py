@@ -11,6 +11,7 @@ from typing import IO
 import numpy as np
 import pytest
 
+from devices.agent_device import AgentDevice
 from devices.connection import AgentDied, RequestFailed
 from devices.device import Device
 from devices.link import LocalLink
@@ -44,7 +45,7 @@ def link() -> WatchedLink:
 
 @pytest.fixture
 def device(link: WatchedLink) -> Device:
-    return Device("cpu", link, Settings())
+    return AgentDevice("cpu", link, Settings())
 
 
 @pytest.fixture

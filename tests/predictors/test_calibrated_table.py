@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from predictors.calibrated_table import FEATURES, CalibratedTable, MissingBlock, NetworkTiming
+from predictors.calibrated_table import (
+    ALONE,
+    FEATURES,
+    INSIDE,
+    CalibratedTable,
+    MissingBlock,
+    NetworkTiming,
+    chosen_table,
+)
 
 Blocks = dict[str, dict[str, float]]
 
@@ -145,4 +153,49 @@ def test_nothing_to_predict_is_an_empty_list() -> None:
 
 
 def test_the_features_are_named_with_units() -> None:
-    assert FEATURES == ("latency_ms", "blocks", "weight_bytes", "activation_bytes")
+    assert (ALONE, *FEATURES) == ("latency_ms", "blocks", "weight_bytes", "activation_bytes")
+
+
+# --- which latencies of a block
+
+
+def with_inside(blocks: Blocks, rng: np.random.Generator, sd: float) -> Blocks:
+    """Blocks whose latency inside a network is 1.2 times that alone, each off by so much."""
+    return {
+        key: {**numbers, INSIDE: 1.2 * numbers[ALONE] * float(np.exp(sd * rng.standard_normal()))}
+        for key, numbers in blocks.items()
+    }
+
+
+@pytest.mark.parametrize(("sd_alone", "sd_inside", "best"), [(0.2, 0.01, INSIDE), (0.01, 0.2, ALONE)])
+def test_the_table_that_predicts_held_out_networks_is_chosen(
+    sd_alone: float, sd_inside: float, best: str
+) -> None:
+    rng = np.random.default_rng(5)
+    true = made_up_blocks(rng)
+    networks = made_up_networks(true, rng, 25, TRUTH, 0.005)
+    noisy = {
+        key: {**n, ALONE: n[ALONE] * float(np.exp(sd_alone * rng.standard_normal()))}
+        for key, n in true.items()
+    }
+    inside = with_inside(true, rng, sd_inside)
+    blocks = {key: {**noisy[key], INSIDE: inside[key][INSIDE]} for key in true}
+    table, errors = chosen_table(blocks, networks)
+    assert best in table.times
+    assert set(errors) == {ALONE, INSIDE, f"{ALONE}+{INSIDE}"}
+    assert errors["+".join(table.times)] == min(errors.values())
+    fresh = [tuple(rng.choice(list(true), 15)) for _ in range(50)]
+    truth = np.array([true_ms(true, keys, TRUTH) for keys in fresh])
+    for predicted in (table.predict(fresh),):
+        assert np.abs(np.array([one.median_ms for one in predicted]) / truth - 1).mean() < 0.02
+
+
+def test_without_times_inside_or_networks_there_is_no_choice() -> None:
+    rng = np.random.default_rng(6)
+    blocks = made_up_blocks(rng)
+    networks = made_up_networks(blocks, rng, 25, TRUTH, 0.01)
+    complete = with_inside(blocks, rng, 0.01)
+    gap = {**complete, "block0": blocks["block0"]}
+    for given_blocks, given_networks in ((blocks, networks), (gap, networks), (complete, networks[:3])):
+        table, errors = chosen_table(given_blocks, given_networks)
+        assert (table.times, errors) == ((ALONE,), {})
