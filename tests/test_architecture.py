@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("hwprofile", "devices", "predictors", "ponas_core")
 ALLOWED = {room: {room} for room in ROOMS} | {"hwprofile": set(ROOMS)}
 FILES = sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))
-HEAVY = {"torch", "tensorrt", "onnxruntime", "sklearn"}
+HEAVY = {"ai_edge_litert", "torch", "tensorrt", "onnxruntime", "sklearn"}
 ARITHMETIC = {"scipy", "sklearn"}
 
 
