@@ -8,13 +8,13 @@ import os
 import sys
 from typing import BinaryIO, Callable, Dict
 
-from devices.agent import circumstances, frames, onnxruntime_runtime, timing
+from devices.agent import circumstances, frames, onnxruntime_runtime, pytorch_runtime, timing
 
-RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime,)}
+RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime, pytorch_runtime)}
 """What can run graphs here: a new runtime is one module and one row.
 
-A module has `NAME`; `version()`, which does not import the runtime; and `load(artefact, settings)`, which gives
-a callable that runs one synchronous inference, inputs and outputs already in place.
+A module has `NAME`; `version()`, which does not import the runtime; and `load(artefact, settings)`, which
+gives a callable that runs one synchronous inference, inputs and outputs already in place.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from devices.runtimes.onnxruntime import OnnxRuntime
+from devices.runtimes.pytorch import PyTorch
 from devices.runtimes.runtime import Runtime
 
-RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in (OnnxRuntime(),)}
+RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in (OnnxRuntime(), PyTorch())}

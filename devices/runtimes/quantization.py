@@ -28,8 +28,8 @@ def quantized(model: bytes, given: Mapping[str, NDArray[Any]] | None = None) -> 
 
     Args:
         model: an ONNX file.
-        given: calibration inputs by name, each (samples, *shape of the input); an input of a graph without any of
-            its name and shape is calibrated on standard normal numbers.
+        given: calibration inputs by name, each (samples, *shape of the input); an input of a graph without
+            any of its name and shape is calibrated on standard normal numbers.
 
     Raises:
         Unsupported: the quantiser refuses the graph.

@@ -75,7 +75,7 @@ def test_importing_the_agent_needs_the_standard_library_only(path: Path) -> None
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_functions_of_the_agent_import_nothing_but_numpy_and_the_runtime(path: Path) -> None:
     _, later = imports(path.read_text())
-    assert {name for name in later if not is_stdlib(name)} <= {"numpy", "onnxruntime"}
+    assert {name for name in later if not is_stdlib(name)} <= {"numpy", "onnxruntime", "torch"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -143,9 +143,12 @@ def test_an_agent_without_a_runtime_tells_its_conditions(bare: Connection) -> No
     assert {"load_1min", "cpu_mhz", "governor", "temperature_c", "steal_ticks", "affinity"} == set(found)
 
 
-def test_an_agent_without_a_runtime_names_what_to_install(bare: Connection) -> None:
-    with pytest.raises(RequestFailed, match="onnxruntime is not installed; run: pip install onnxruntime"):
-        bare.request("describe", runtime="onnxruntime", threads=1)
+@pytest.mark.parametrize(("runtime", "package"), [("onnxruntime", "onnxruntime"), ("pytorch", "torch")])
+def test_an_agent_without_a_runtime_names_what_to_install(
+    bare: Connection, runtime: str, package: str
+) -> None:
+    with pytest.raises(RequestFailed, match=f"{package} is not installed; run: pip install {package}"):
+        bare.request("describe", runtime=runtime, threads=1)
 
 
 def test_an_agent_without_a_runtime_answers_a_load(bare: Connection, tiny: bytes) -> None:

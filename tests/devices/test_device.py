@@ -1,4 +1,4 @@
-"""What every device promises; a new one is one class of one line."""
+"""What every device promises; a new one is one class of one line, a new runtime one of two."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import socket
 import statistics
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import ClassVar
 
 import pytest
@@ -24,7 +24,7 @@ IMPOSSIBLE = 10_000
 
 @pytest.fixture(scope="class")
 def device(request: pytest.FixtureRequest) -> Device:
-    return catalog.device(request.cls.name, Settings())
+    return catalog.device(request.cls.name, request.cls.settings)
 
 
 @pytest.fixture(scope="class")
@@ -34,13 +34,14 @@ def running(device: Device) -> Iterator[DeviceProcess]:
 
 
 def with_threads(device: Device, threads: int) -> Device:
-    return catalog.device(device.name, Settings(threads=threads))
+    return catalog.device(device.name, replace(device.settings, threads=threads))
 
 
 class DeviceContract:
-    """A device's tests: subclass with the name that people type."""
+    """A device's tests: subclass with the name that people type, and settings for another runtime."""
 
     name: ClassVar[str]
+    settings: ClassVar[Settings] = Settings()
 
     # --- what it says of itself
 
@@ -54,7 +55,7 @@ class DeviceContract:
         assert asdict(device.settings).items() <= running.identity.items()
 
     def test_identity_carries_the_settings_that_were_chosen(self, device: Device) -> None:
-        chosen = Settings(batch=7)
+        chosen = replace(device.settings, batch=7)
         with catalog.device(device.name, chosen).process() as process:
             assert process.identity["batch"] == 7
 
@@ -146,3 +147,8 @@ class DeviceContract:
 
 class TestCpu(DeviceContract):
     name = "cpu"
+
+
+class TestCpuWithPyTorch(DeviceContract):
+    name = "cpu"
+    settings = Settings(runtime="pytorch", provider="eager")
