@@ -8,9 +8,17 @@ import os
 import sys
 from typing import BinaryIO, Callable, Dict
 
-from devices.agent import conditions, frames, identity, litert_runtime, onnxruntime_runtime, timing
+from devices.agent import (
+    conditions,
+    frames,
+    identity,
+    litert_runtime,
+    onnxruntime_runtime,
+    pytorch_runtime,
+    timing,
+)
 
-RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime, litert_runtime)}
+RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime, litert_runtime, pytorch_runtime)}
 """What can run graphs here: a new runtime is one module and one row.
 
 A module has `NAME`; `version()`, which imports no runtime; and `load(artefact, settings)`, which gives a

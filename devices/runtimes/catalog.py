@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from devices.runtimes.litert import LiteRt
 from devices.runtimes.onnxruntime import OnnxRuntime
+from devices.runtimes.pytorch import PyTorch
 from devices.runtimes.runtime import Runtime
 
-RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in (OnnxRuntime(), LiteRt())}
+RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in (OnnxRuntime(), LiteRt(), PyTorch())}

@@ -80,6 +80,7 @@ def test_functions_of_the_agent_import_nothing_but_numpy_and_the_runtime(path: P
         "onnxruntime",
         "ai_edge_litert",
         "tflite_runtime",
+        "torch",
     }
 
 
@@ -154,7 +155,8 @@ def test_an_agent_without_a_runtime_tells_its_conditions(bare: Connection) -> No
 
 
 @pytest.mark.parametrize(
-    ("runtime", "package"), [("onnxruntime", "onnxruntime"), ("litert", "ai-edge-litert")]
+    ("runtime", "package"),
+    [("onnxruntime", "onnxruntime"), ("litert", "ai-edge-litert"), ("pytorch", "torch")],
 )
 def test_an_agent_without_a_runtime_names_what_to_install(
     bare: Connection, runtime: str, package: str

@@ -152,3 +152,8 @@ class TestCpu(DeviceContract):
 class TestCpuWithLiteRt(DeviceContract):
     name = "cpu"
     settings = Settings(runtime="litert", provider="XNNPACK")
+
+
+class TestCpuWithPyTorch(DeviceContract):
+    name = "cpu"
+    settings = Settings(runtime="pytorch", provider="eager")

@@ -1,0 +1,184 @@
+"""PyTorch on the target: builds the described graph from PyTorch's functions and makes it a callable to time.
+
+`devices/runtimes/pytorch.py` writes the artefact; it says how. Compiled code stays in PyTorch's own cache
+folder, so that only the first process waits for the compiler.
+"""
+
+import io
+import json
+import os
+from typing import Any, Callable, Dict, List, Tuple
+
+NAME = "pytorch"
+
+PROVIDERS = ("eager", "compile", "channels_last", "compile+channels_last")
+
+FUNCTIONS = {
+    "torch": "add addmm cat clamp div matmul mean mul permute reshape sigmoid sub",
+    "torch.nn.functional": "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d "
+    "avg_pool1d avg_pool2d avg_pool3d batch_norm conv1d conv2d conv3d hardsigmoid hardswish linear "
+    "max_pool1d max_pool2d max_pool3d pad relu relu6 softmax",
+}
+"""What an artefact may call, by module; nothing else is looked up."""
+
+
+def version() -> str:
+    """The version of the installed runtime, without importing it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        raise ModuleNotFoundError("torch is not installed; run: pip install torch") from None
+
+
+def load(artefact: bytes, settings: Dict[str, Any]) -> Callable[[], Any]:
+    """Build the graph with inputs in place; the result runs one inference a call.
+
+    Args:
+        artefact: what the host's half wrote.
+        settings: `threads`, `provider`.
+
+    Raises:
+        ValueError: the provider is none of PyTorch's, or the artefact is malformed.
+        RuntimeError: PyTorch refuses the graph, or finds no compiler for it.
+    """
+    import torch
+
+    torch.set_num_threads(settings["threads"])
+    return build(artefact, settings["provider"])[1]
+
+
+def build(artefact: bytes, provider: str) -> Tuple[List[Any], Callable[[], Tuple[Any, ...]]]:
+    """The graph's inputs, random, and a callable that computes its outputs from them.
+
+    It has run once, which is when PyTorch compiles.
+
+    Raises:
+        ValueError: the provider is none of PyTorch's, or the artefact is malformed.
+        RuntimeError: PyTorch refuses the graph, or finds no compiler for it.
+    """
+    if provider not in PROVIDERS:
+        raise ValueError("provider {} is absent here; present: {}".format(provider, ", ".join(PROVIDERS)))
+    import torch
+
+    graph, arrays = _read(artefact)
+    place = _channels_last if "channels_last" in provider else _contiguous
+    try:
+        module = _module(graph, {name: place(torch.tensor(array)) for name, array in arrays.items()})
+        inputs = [place(tensor) for tensor in _random_inputs(graph)]
+        expected = [value["shape"] for value in graph["outputs"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("the graph in the artefact is malformed: {!r}".format(error)) from error
+    # called by itself, a graph module goes through a wrapper of torch.fx, which no deployed network has
+    forward, inference_mode = module.forward, torch.inference_mode
+    if "compile" in provider:
+        # its compiler would keep idle processes beside the timed one
+        os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+        options = {"cpp.threads": torch.get_num_threads()}  # type: Dict[str, Any]
+        forward = torch.compile(forward, fullgraph=True, dynamic=False, options=options)
+
+    def run() -> Tuple[Any, ...]:
+        with inference_mode():
+            return tuple(forward(*inputs))
+
+    found = [list(output.shape) for output in _first(run)]
+    if any(right is not None and right != shape for right, shape in zip(expected, found)):
+        raise ValueError("the outputs have shapes {}, but {} was expected".format(found, expected))
+    return inputs, run
+
+
+def _read(artefact: bytes) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """The graph, and the arrays by name."""
+    import numpy
+
+    try:
+        with numpy.load(io.BytesIO(artefact), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        graph = json.loads(arrays.pop("graph").tobytes().decode("utf-8"))
+    except Exception as error:  # numpy, zipfile and json each raise their own
+        raise ValueError("the artefact is not a graph for PyTorch: {!r}".format(error)) from error
+    if not isinstance(graph, dict):
+        raise ValueError("the artefact is not a graph for PyTorch: its description is no object")
+    return graph, arrays
+
+
+def _module(graph: Dict[str, Any], tensors: Dict[str, Any]) -> Any:
+    """A module whose forward is the calls as straight code, which frees each value after its last use."""
+    import torch
+    from torch import fx
+
+    functions = _functions()
+    root, code = torch.nn.Module(), fx.Graph()
+    values = {None: None}  # type: Dict[Any, Any]
+    for value in graph["inputs"]:
+        values[value["value"]] = code.placeholder(value["value"])
+    for name, tensor in tensors.items():
+        root.register_buffer(name, tensor)
+        values[name] = code.get_attr(name)
+    for step in graph["steps"]:
+        if step["function"] not in functions:
+            raise ValueError("the artefact calls {!r}, which is not known here".format(step["function"]))
+        arguments = tuple(
+            [values[name] for name in item] if isinstance(item, list) else values[item]
+            for item in step["inputs"]
+        )
+        values[step["output"]] = code.call_function(
+            functions[step["function"]], arguments, dict(step["settings"])
+        )
+    code.output(tuple(values[value["value"]] for value in graph["outputs"]))
+    return fx.GraphModule(root, code).eval()
+
+
+def _functions() -> Dict[str, Callable[..., Any]]:
+    """The callables of `FUNCTIONS` by name."""
+    import torch
+
+    modules = {"torch": torch, "torch.nn.functional": torch.nn.functional}
+    return {
+        name: getattr(modules[module], name) for module in FUNCTIONS for name in FUNCTIONS[module].split()
+    }
+
+
+def _random_inputs(graph: Dict[str, Any]) -> List[Any]:
+    """Standard normal numbers."""
+    import numpy
+    import torch
+
+    rng = numpy.random.default_rng(0)
+    return [
+        torch.tensor(rng.standard_normal(value["shape"]), dtype=torch.float32) for value in graph["inputs"]
+    ]
+
+
+def _contiguous(tensor: Any) -> Any:
+    return tensor
+
+
+def _channels_last(tensor: Any) -> Any:
+    """Images, and the kernels for them, with the channels of one pixel side by side."""
+    import torch
+
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+
+
+def _first(run: Callable[[], Any]) -> Any:
+    """The first run, in which PyTorch may compile."""
+    try:
+        return run()
+    except Exception as error:
+        if _lacks_compiler(error):
+            raise RuntimeError(
+                "torch.compile needs a C++ compiler, and there is none: install g++, or set CXX to one; "
+                "providers without compile need none"
+            ) from error
+        raise
+
+
+def _lacks_compiler(error: Any) -> bool:
+    """Whether an error comes from PyTorch's search for a compiler; it is wrapped in others."""
+    while error is not None:
+        if type(error).__name__ == "InvalidCxxCompiler" or "InvalidCxxCompiler" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
