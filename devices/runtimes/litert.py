@@ -7,9 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from devices.runtimes.quantization import quantized
 from devices.runtimes.runtime import Runtime
-from devices.runtimes.tflite_writer import tflite_from_onnx
 
 
 class LiteRt(Runtime):
@@ -28,4 +26,7 @@ class LiteRt(Runtime):
         An int8 file computes in int8 between a QUANTIZE at the input and a DEQUANTIZE at the output, as ONNX
         Runtime's quantised graph does: the two stay comparable, and neither border needs its scale told.
         """
+        from devices.runtimes.quantization import quantized
+        from devices.runtimes.tflite.writer import tflite_from_onnx
+
         return tflite_from_onnx(quantized(onnx, calibration) if precision == "int8" else onnx)

@@ -22,8 +22,8 @@ from devices.agent import litert_runtime
 from devices.runtimes.litert import LiteRt
 from devices.runtimes.quantization import quantized
 from devices.runtimes.runtime import Unsupported
-from devices.runtimes.tflite_operators import OPERATORS
-from devices.runtimes.tflite_values import CHANNELS_FIRST, CHANNELS_LAST
+from devices.runtimes.tflite.operators import OPERATORS
+from devices.runtimes.tflite.values import CHANNELS_FIRST, CHANNELS_LAST
 from ponas_core.onnx_graph import block_model, network_model
 from ponas_core.space_file import shipped_space, shipped_spaces
 from tests.devices.litert_graphs import GRAPHS, IMAGE, model, node, normal, one, whole

@@ -24,8 +24,8 @@ from devices.agent import pytorch_runtime
 from devices.connection import RequestFailed
 from devices.device import Device
 from devices.runtimes.pytorch import PyTorch
-from devices.runtimes.pytorch_operators import OPERATORS
 from devices.runtimes.runtime import Unsupported
+from devices.runtimes.torch_calls.operators import OPERATORS
 from devices.settings import Settings
 from ponas_core.onnx_graph import block_model, network_model
 from ponas_core.space_file import shipped_space, shipped_spaces

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from devices.runtimes.onnx_reader import Node
-from devices.runtimes.tflite_values import Values, stored_order
+from devices.runtimes.tflite.values import Values, stored_order
 
 _LOWEST = float(np.finfo(np.float32).min)
 

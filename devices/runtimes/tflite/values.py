@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.runtimes.onnx_reader import Graph, Node, Shape, quantisation_of
-from devices.runtimes.tflite_file import Quantisation, TfliteFile
+from devices.runtimes.tflite.file import Quantisation, TfliteFile
 
 CHANNELS_LAST = (0, 2, 3, 1)
 CHANNELS_FIRST = (0, 3, 1, 2)

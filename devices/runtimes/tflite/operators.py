@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.runtimes.onnx_reader import Graph, Node
-from devices.runtimes.tflite_file import Quantisation
-from devices.runtimes.tflite_values import Values, stored_axis, stored_order
-from devices.runtimes.tflite_windows import write_average_pool, write_convolution, write_max_pool, write_pad
+from devices.runtimes.tflite.file import Quantisation
+from devices.runtimes.tflite.values import Values, stored_axis, stored_order
+from devices.runtimes.tflite.windows import write_average_pool, write_convolution, write_max_pool, write_pad
 
 Write = Callable[[Values, Node], None]
 

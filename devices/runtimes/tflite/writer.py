@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from devices.runtimes.onnx_reader import Graph, Node, read_graph
 from devices.runtimes.runtime import Unsupported
-from devices.runtimes.tflite_operators import OPERATORS, Row, activation
-from devices.runtimes.tflite_values import Values
+from devices.runtimes.tflite.operators import OPERATORS, Row, activation
+from devices.runtimes.tflite.values import Values
 
 
 def tflite_from_onnx(onnx: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""Writes TFLite files from ONNX graphs."""
