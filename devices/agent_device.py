@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any
@@ -108,6 +108,13 @@ class AgentProcess:
     def conditions(self) -> Mapping[str, Any]:
         """State of the target now: load, clocks, temperature; None for what it does not tell."""
         return _object(self._connection.request("conditions"), "conditions")
+
+    def busy_processes(self, seconds: float) -> Sequence[Mapping[str, Any]]:
+        """Other programs that ran on the target during so many seconds: `pid`, `name`, `processors`."""
+        found = self._connection.request("busy_processes", seconds=seconds).get("processes")
+        if not isinstance(found, list):
+            raise AgentDied("the agent's answer lacks processes")
+        return found
 
     def load(self, name: str, onnx: bytes) -> None:
         """Load a graph under a name."""

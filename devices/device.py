@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -30,6 +30,10 @@ class DeviceProcess(Protocol):
 
     def conditions(self) -> Mapping[str, Any]:
         """State of the target now: load, clocks, temperature; None for what it does not tell."""
+        ...
+
+    def busy_processes(self, seconds: float) -> Sequence[Mapping[str, Any]]:
+        """Other programs that ran on the target during so many seconds: `pid`, `name`, `processors`."""
         ...
 
     def load(self, name: str, onnx: bytes) -> None:

@@ -105,6 +105,10 @@ class ReplayProcess:
         self._states += 1
         return dict(states[min(self._states, len(states)) - 1]) if states else {}
 
+    def busy_processes(self, seconds: float) -> Sequence[Mapping[str, Any]]:
+        """A recording does not tell."""
+        raise RequestFailed("a recording does not tell which programs ran beside it")
+
     def load(self, name: str, onnx: bytes) -> None:
         """Begin a graph anew."""
         known = graph_name(name) in self.recorded.visits or name == self.recorded.reference_name

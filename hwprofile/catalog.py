@@ -88,22 +88,35 @@ def _from_file(space: SearchSpace, path: Path) -> Scores:
     return Scores(fitted_table(space, known), known)
 
 
-def finished_profile(device: Device, subject: str, needed: Collection[str]) -> Profile | None:
-    """The newest finished profile of this device, subject and settings that holds all needed graphs."""
-    return _profile(device, subject, needed, finished=True)
+def finished_profile(
+    device: Device, subject: str, needed: Collection[str], *, inline: bool = False
+) -> Profile | None:
+    """The newest finished profile of this device, subject and settings that holds all needed graphs.
+
+    Args:
+        device: where it was measured.
+        subject: name of the space, or of other graphs.
+        needed: names of the graphs.
+        inline: whether times inside networks are needed too.
+    """
+    return _profile(device, subject, needed, finished=True, inline=inline)
 
 
-def unfinished_path(device: Device, subject: str, needed: Collection[str]) -> Path | None:
+def unfinished_path(
+    device: Device, subject: str, needed: Collection[str], *, inline: bool = False
+) -> Path | None:
     """Where an interrupted bench of this device, subject and settings goes on."""
-    found = _profile(device, subject, needed, finished=False)
+    found = _profile(device, subject, needed, finished=False, inline=inline)
     return found.path if found else None
 
 
-def _profile(device: Device, subject: str, needed: Collection[str], *, finished: bool) -> Profile | None:
+def _profile(
+    device: Device, subject: str, needed: Collection[str], *, finished: bool, inline: bool
+) -> Profile | None:
     candidates = places.profile_candidates(device.name, subject, device.settings)
     if not candidates:
         return None
-    header = device_header(device, subject)
+    header = device_header(device, subject, inline=inline)
     for path in candidates:
         try:
             profile = Profile.load(path)

@@ -27,6 +27,12 @@ class BudgetInfeasible(UserError):
     exit_code = 4
 
 
+class RegressionFound(UserError):
+    """Something became slower between two profiles."""
+
+    exit_code = 5
+
+
 class DeviceUnreachable(UserError):
     """A device cannot be reached, or its preset still needs something."""
 

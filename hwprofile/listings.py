@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from devices.agent.main import RUNTIMES as AGENT_RUNTIMES
 from devices.catalog import PRESETS
+from devices.runtimes.catalog import RUNTIMES
 from hwprofile.display import table
 from ponas_core.accuracies import has_published_accuracies
 from ponas_core.space_file import shipped_space, shipped_spaces
@@ -56,11 +58,53 @@ def devices() -> list[dict[str, Any]]:
     ]
 
 
+def runtimes() -> list[dict[str, Any]]:
+    """The known runtimes, and the version that is installed here."""
+    return [
+        {
+            "name": name,
+            "installed": _installed(name),
+            "providers": list(runtime.providers),
+            "dtypes": list(runtime.precisions),
+            "inline": runtime.profiles_nodes,
+            "description": runtime.description,
+            "install": f"pip install {runtime.requirement}",
+        }
+        for name, runtime in RUNTIMES.items()
+    ]
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return str(AGENT_RUNTIMES[name].version())
+    except ModuleNotFoundError:
+        return None
+
+
 def devices_table() -> str:
-    """The known devices for people."""
+    """The known devices and runtimes for people."""
     rows = [
         [device["name"], "ready" if device["ready"] else "not configured", device["description"]]
         for device in devices()
     ]
     needs = [f"{device['name']}: {device['needs']}" for device in devices() if device["needs"]]
-    return "\n".join([table(["device", "state", ""], rows, left=3), "", *needs])
+    return "\n".join(
+        [table(["device", "state", ""], rows, left=3), "", *needs, "", _runtimes_table(), "", _REPLAY]
+    )
+
+
+_REPLAY = "A profile plays back as a device of its own: --device replay:FILE"
+
+
+def _runtimes_table() -> str:
+    rows = [
+        [
+            runtime["name"],
+            runtime["installed"] or runtime["install"],
+            ", ".join(runtime["dtypes"]),
+            ", ".join(runtime["providers"]),
+            runtime["description"],
+        ]
+        for runtime in runtimes()
+    ]
+    return table(["runtime", "here", "dtypes", "providers", ""], rows, left=5)

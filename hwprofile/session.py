@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import zipfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from devices.catalog import NotConfigured
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.agent_device import GRAPH_TIMEOUT_S
+from devices.catalog import NotConfigured, settings_for
 from devices.catalog import device as device_named
 from devices.device import Device
+from devices.runtimes.catalog import RUNTIMES
 from devices.schedule import Goal
-from devices.settings import Settings
 from hwprofile import display, places
-from hwprofile.bench import BenchReport, bench, check_fits, device_header
+from hwprofile.bench import BenchReport, Subject, bench, check_fits, device_header
 from hwprofile.budget import Budget
 from hwprofile.catalog import (
     default_table,
@@ -24,32 +31,79 @@ from hwprofile.catalog import (
     space_named,
     unfinished_path,
 )
+from hwprofile.doctor import Diagnosis, diagnose
 from hwprofile.errors import BudgetInfeasible, DeviceUnreachable, UserError
 from hwprofile.export import export_onnx
 from hwprofile.front import Front, front_of
 from hwprofile.latency import SpaceLatency
 from hwprofile.profile import Profile, identity_differences
+from hwprofile.recording import PREFIX, replay_device
 from hwprofile.result import Result
 from hwprofile.specialize import Specialization, Specializer
-from hwprofile.subjects import ModelsSubject, SpaceSubject
+from hwprofile.subjects import KernelsSubject, ModelsSubject, SpaceSubject, standard_reference
+from hwprofile.validation import Validation, validate
 from hwprofile.verification import Verifier
 from ponas_core.solve import Infeasible
 from ponas_core.space import Architecture, SearchSpace
 
 
-def session_device(name: str, threads: int = 1, batch: int = 1) -> Device:
+def session_device(
+    name: str,
+    *,
+    runtime: str | None = None,
+    provider: str | None = None,
+    calibration_inputs: Path | None = None,
+    graph_timeout_s: float = GRAPH_TIMEOUT_S,
+    **settings: Any,
+) -> Device:
     """The device of this name.
 
+    Args:
+        name: a known device, or `replay:FILE`, whose settings are those of the recording.
+        runtime: what runs the graphs; None for the device's own.
+        provider: how the runtime executes; None for its first.
+        calibration_inputs: an .npz of inputs by name that set the ranges of int8.
+        graph_timeout_s: how long loading or timing one graph may take.
+        settings: further `Settings`: threads, batch, precision, cache.
+
     Raises:
-        UserError: no such device.
-        DeviceUnreachable: its preset still needs something.
+        UserError: no such device, runtime or precision, or an unusable file.
+        DeviceUnreachable: the device's preset still needs something.
     """
+    if name.startswith(PREFIX):
+        return replay_device(Path(name.removeprefix(PREFIX)))
+    inputs = {} if calibration_inputs is None else _calibration(calibration_inputs)
     try:
-        return device_named(name, Settings(threads=threads, batch=batch))
+        chosen = settings_for(runtime, provider, calibration=_digest(calibration_inputs), **settings)
+        return device_named(name, chosen, inputs, graph_timeout_s)
     except KeyError as error:
         raise UserError(str(error.args[0])) from error
+    except ValueError as error:
+        raise UserError(str(error)) from error
     except NotConfigured as error:
         raise DeviceUnreachable(str(error)) from error
+
+
+def _calibration(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is no usable .npz of inputs by name: {error}") from error
+
+
+def _digest(path: Path | None) -> str:
+    return "random" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+
+
+def examine(device: Device, *, quiet: bool) -> Diagnosis:
+    """What on a device will disturb a measurement.
+
+    Raises:
+        DeviceUnreachable: the device's agent cannot be started.
+    """
+    with display.progress("doctor", quiet=quiet) as progress:
+        return diagnose(device, standard_reference(), progress)
 
 
 def session_goal(precision: float, rounds: int) -> Goal:
@@ -65,33 +119,40 @@ class Session:
         device: where is measured.
         goal: how precisely.
         calibrate: whole networks that the solver picks for calibration.
+        inline: whether block times are read inside running networks too.
         quiet: no progress, no notices.
     """
 
     device: Device
     goal: Goal = Goal()
     calibrate: int = 10
+    inline: bool = False
     quiet: bool = False
 
     def bench(
         self,
         space_name: str,
         files: Sequence[Path] | None = None,
+        kernels: int | None = None,
         *,
         fresh: bool = False,
         out: Path | None = None,
     ) -> BenchReport:
-        """Measure a space, or ONNX files, into a profile; a finished one is given back as it is.
+        """Measure a space, ONNX files or so many kernels into a profile; a finished one is given back.
 
         Raises:
             UserError: a name or file is unusable, or `out` holds another device's profile.
             DeviceUnreachable: the device's agent cannot be started.
         """
-        subject: SpaceSubject | ModelsSubject
-        if files is None:
-            subject = self._subject(space_named(space_name), space_name)
-        else:
+        subject: Subject
+        if files is not None:
             subject = ModelsSubject.from_paths(files)
+        elif kernels is not None:
+            subject = KernelsSubject(kernels, self.device.settings.batch)
+        else:
+            subject = self._subject(space_named(space_name), space_name)
+        if self.inline and not subject.inline:
+            raise UserError("--inline looks into the networks of a space: give --space alone")
         path = out or self._path(subject, fresh=fresh)
         if out is not None and fresh and out.exists():
             raise UserError(f"{out} exists: with --fresh give a new --out, or leave --out away")
@@ -102,12 +163,12 @@ class Session:
             self._tell(f"{path} was finished {places.age_in_words(path)} ago; measure anew with --fresh")
         return report
 
-    def _path(self, subject: SpaceSubject | ModelsSubject, *, fresh: bool) -> Path:
+    def _path(self, subject: Subject, *, fresh: bool) -> Path:
         if not fresh:
-            known = finished_profile(self.device, subject.name, subject.first())
+            known = finished_profile(self.device, subject.name, subject.first(), inline=subject.inline)
             if known is not None:
                 return known.path
-            unfinished = unfinished_path(self.device, subject.name, subject.first())
+            unfinished = unfinished_path(self.device, subject.name, subject.first(), inline=subject.inline)
             if unfinished is not None:
                 return unfinished
         return places.fresh_profile_path(self.device.name, subject.name, self.device.settings)
@@ -124,7 +185,7 @@ class Session:
             if differences:
                 self._tell(f"{path} was measured elsewhere ({'; '.join(differences)}): answers are for there")
             return profile
-        known = finished_profile(self.device, space.name, space.keyed_blocks)
+        known = finished_profile(self.device, space.name, space.keyed_blocks, inline=self.inline)
         return known or self.bench(space_name).profile
 
     def specialize(
@@ -183,6 +244,24 @@ class Session:
         profile = self.profile(space, space_name, profile_path)
         return front_of(SpaceLatency.from_profile(profile, space), scores)
 
+    def validate(
+        self, space_name: str, profile_path: Path | None, networks: int, processes: int, seed: int
+    ) -> Validation:
+        """Measure fresh random networks against the latency model.
+
+        Raises:
+            UserError: the profile is of another device, or the space has too few networks.
+            DeviceUnreachable: the device fails on one of them.
+        """
+        space = space_named(space_name)
+        profile = self.profile(space, space_name, profile_path)
+        if profile_path is not None:
+            check_fits(profile, device_header(self.device, space.name), "validate on the device it is of")
+        model = SpaceLatency.from_profile(profile, space)
+        with self._progress("validate") as progress:
+            verifier = Verifier(self.device, self._subject(space, space_name), profile, progress)
+            return validate(profile, model, verifier, networks, processes, seed)
+
     def predict(self, space_name: str, profile_path: Path | None, networks: Path) -> str:
         """Predicted latencies of the networks in a CSV file (`arch`), as CSV: one row each, in order.
 
@@ -204,7 +283,11 @@ class Session:
         return text.getvalue()
 
     def _subject(self, space: SearchSpace, origin: str) -> SpaceSubject:
-        return SpaceSubject(space, default_table(space), origin, self.device.settings.batch, self.calibrate)
+        if self.inline and not RUNTIMES[self.device.settings.runtime].profiles_nodes:
+            able = ", ".join(name for name, runtime in RUNTIMES.items() if runtime.profiles_nodes)
+            raise UserError(f"--inline needs a runtime that tells the times of nodes: {able}")
+        table, batch = default_table(space), self.device.settings.batch
+        return SpaceSubject(space, table, origin, batch, self.calibrate, self.inline)
 
     def _progress(self, title: str) -> AbstractContextManager[display.SilentProgress | display.BarProgress]:
         return display.progress(title, quiet=self.quiet)

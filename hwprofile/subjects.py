@@ -1,4 +1,4 @@
-"""What can be benched: a search space, or ONNX files of a user's own."""
+"""What can be benched: a search space, fused kernels, or ONNX files of a user's own."""
 
 from __future__ import annotations
 
@@ -99,6 +99,58 @@ class SpaceSubject:
         return self.graph(by_macs[len(by_macs) // 2], "block")
 
 
+@dataclass(frozen=True)
+class KernelsSubject:
+    """Fused kernels over a range of shapes, for networks that belong to no space.
+
+    Attributes:
+        count: how many.
+        batch: inputs of one inference.
+    """
+
+    count: int
+    batch: int
+
+    @property
+    def name(self) -> str:
+        """Short name for the file of the profile."""
+        return f"kernels-{self.count}"
+
+    @property
+    def space(self) -> None:
+        """There is none."""
+        return
+
+    @property
+    def inline(self) -> bool:
+        """Kernels are not parts of networks here."""
+        return False
+
+    def first(self) -> Mapping[str, Kind]:
+        """The same kernels for the same count; UserError for too few."""
+        from ponas_core.kernels import sample_kernels
+
+        try:
+            found = sample_kernels(self.count, np.random.default_rng(0))
+        except ValueError as error:
+            raise UserError(f"--kernels {self.count}: {error}") from error
+        return {str(kernel): "kernel" for kernel in found}
+
+    def choose(self, profile: Profile) -> Mapping[str, str]:
+        """Nothing more."""
+        return {}
+
+    def graph(self, name: str, kind: Kind) -> Graph:
+        """The kernel of this key."""
+        from ponas_core.kernels import Kernel
+
+        return Graph(name, cache(lambda: _bytes(Kernel.parse(name).model(self.batch))))
+
+    def reference(self) -> Graph:
+        """A small block that stands for the machine."""
+        return standard_reference()
+
+
 def _bytes(model: object) -> bytes:
     return model.SerializeToString()  # type: ignore[attr-defined, no-any-return]  # protobuf has no stubs
 
@@ -160,8 +212,13 @@ class ModelsSubject:
 
     def reference(self) -> Graph:
         """A small block that stands for the machine, not for the files."""
-        space = shipped_space("nasbench-macro")
-        return SpaceSubject(space, macs_proxy(space), space.name, 1, 0).reference()
+        return standard_reference()
+
+
+def standard_reference() -> Graph:
+    """A block of middling size of a small space."""
+    space = shipped_space("nasbench-macro")
+    return SpaceSubject(space, macs_proxy(space), space.name, 1, 0).reference()
 
 
 def _read(file: Path) -> bytes:

@@ -6,9 +6,20 @@ import click
 
 from hwprofile.cli import main
 
-SESSION = {"--device", "--threads", "--batch", "--precision", "--rounds", "--calibrate", "-q", "--quiet"}
+DEVICE = {
+    "--device", "--runtime", "--provider", "--threads", "--batch", "--dtype", "--calibration-inputs", "--cache",
+    "--graph-timeout", "-q", "--quiet",
+}  # fmt: skip
+SESSION = DEVICE | {"--precision", "--rounds", "--calibrate", "--inline"}
 COMMANDS = {
-    "bench": SESSION | {"--space", "--onnx", "more_onnx", "--fresh", "--out", "--strict", "--json"},
+    "bench": SESSION
+    | {"--space", "--onnx", "more_onnx", "--kernels", "--kernel-count"}
+    | {"--fresh", "--out", "--strict", "--json"},
+    "validate": SESSION
+    | {"--space", "--profile", "--networks", "--processes", "--seed", "--strict", "--json"},
+    "doctor": DEVICE | {"--strict", "--json"},
+    "show": {"profile_path", "--strict", "--json"},
+    "compare": {"before", "after", "--min-effect", "--false-alarms", "--across", "--strict", "--json"},
     "specialize": SESSION
     | {"--space", "--profile", "--scores", "--budget", "--measure", "--no-measure", "--out", "--seed"}
     | {"--strict", "--json"},

@@ -131,6 +131,33 @@ def process_time_s(process: int) -> Optional[float]:
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def busy_processes(seconds: float) -> List[Dict[str, Any]]:
+    """Names and processors' shares of the programs that ran during so many seconds, the busiest first.
+
+    The agent and the process that started it are left out.
+    """
+    before, started = _process_times(), time.monotonic()
+    time.sleep(seconds)
+    elapsed = time.monotonic() - started
+    found = []
+    for process, (name, used_s) in _process_times().items():
+        share = (used_s - before.get(process, (name, 0.0))[1]) / elapsed
+        if share > 0 and process not in (os.getpid(), os.getppid()):
+            found.append({"pid": process, "name": name, "processors": round(share, 3)})
+    return sorted(found, key=lambda one: -one["processors"])
+
+
+def _process_times() -> Dict[int, Any]:
+    found = {}
+    for folder in system_files.entries("/proc"):
+        process = os.path.basename(folder)
+        if process.isdigit():
+            used_s = process_time_s(int(process))
+            if used_s is not None:
+                found[int(process)] = (system_files.read(folder + "/comm") or "?", used_s)
+    return found
+
+
 def _quota() -> Dict[str, Any]:
     """How much processor time the container is granted (1.5: one and a half processors), and lack of it."""
     granted = throttled = None  # type: Optional[float]

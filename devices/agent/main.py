@@ -43,6 +43,7 @@ class Agent:
             "time": self.time,
             "unload": self.unload,
             "node_times": self.node_times,
+            "busy_processes": self.busy_processes,
         }
         verb = verbs.get(str(header.get("verb")))
         if verb is None:
@@ -65,6 +66,10 @@ class Agent:
     def conditions(self, header: frames.Header, payload: bytes) -> frames.Header:
         """The state of the target at this moment."""
         return {"conditions": conditions.conditions()}
+
+    def busy_processes(self, header: frames.Header, payload: bytes) -> frames.Header:
+        """Which other programs run on the target."""
+        return {"processes": conditions.busy_processes(float(header["seconds"]))}
 
     def load(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Load the graph in the payload under the id of the request."""

@@ -17,6 +17,7 @@ class OnnxRuntime(Runtime):
     description = "ONNX Runtime, any execution provider of the installed build"
     requirement = "onnxruntime"
     providers = ("CPUExecutionProvider",)
+    may_have_more_providers = True
     precisions = ("fp32", "int8")
     profiles_nodes = True
 

@@ -20,7 +20,8 @@ class Runtime(ABC):
         name: as typed; the module `devices/agent/<name>_runtime.py` is its other half.
         description: one line for people.
         requirement: what `pip install` takes to have it.
-        providers: the ways to execute that are always there, the default first; a target may have more.
+        providers: the ways to execute that are always there, the default first.
+        may_have_more_providers: whether a target may have others.
         precisions: arithmetic that it can be asked for, the default first.
         profiles_nodes: whether its half in the agent tells the time of each operator inside a graph.
     """
@@ -29,6 +30,7 @@ class Runtime(ABC):
     description: ClassVar[str]
     requirement: ClassVar[str]
     providers: ClassVar[tuple[str, ...]]
+    may_have_more_providers: ClassVar[bool] = False
     precisions: ClassVar[tuple[str, ...]]
     profiles_nodes: ClassVar[bool]
 

@@ -21,8 +21,8 @@ OLDEST_OPSET = 13
 def torch_calls_from_onnx(data: bytes) -> bytes:
     """The graph as calls of PyTorch's functions: an .npz of arrays `c0`, `c1`, ... and `graph` (JSON).
 
-    `graph` has `inputs` and `outputs` (value, name, shape) and `steps` (function, inputs, settings, output) in
-    the order of their execution.
+    `graph` has `inputs` and `outputs` (value, name, shape) and `steps` (function, inputs, settings, output)
+    in the order of their execution.
 
     Raises:
         Unsupported: no ONNX, or an operator or a use of one that is not in the table.

@@ -1,0 +1,155 @@
+"""Commands that choose, predict and write networks: specialize, pareto, predict, export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hwprofile.cli.group import main
+from hwprofile.cli.options import (
+    json_option,
+    profile_option,
+    scores_option,
+    session_of,
+    session_options,
+    space_option,
+    strict_option,
+    write,
+)
+from hwprofile.errors import NotTrustworthy
+
+
+@main.command()
+@session_options
+@space_option
+@profile_option
+@scores_option
+@click.option(
+    "--budget",
+    "budget_texts",
+    multiple=True,
+    required=True,
+    help="Upper limit with its unit: 15ms, 800us, 300MMACs, 5MB, 60%. May be repeated.",
+)
+@click.option("--measure/--no-measure", default=True, help="Measure what is chosen, and correct the model.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("specialized"),
+    show_default=True,
+    help="Folder for result.json and network.onnx.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the exported random weights.")
+@strict_option
+@json_option
+def specialize(
+    space_name: str,
+    profile_path: Path | None,
+    scores_name: str | None,
+    budget_texts: tuple[str, ...],
+    measure: bool,
+    out: Path,
+    seed: int,
+    strict: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Find the most accurate network that holds a budget, export it, and measure that it does.
+
+    Benches first if there is no profile. A measured network that breaks the budget corrects the model, and
+    the search goes on.
+
+    \b
+    Examples:
+      hwprofile specialize --budget 60%
+      hwprofile specialize --space proxyless --scores macs --budget 5ms --out small/
+    """
+    from hwprofile.budget import parse_budget
+
+    budgets = [parse_budget(text) for text in budget_texts]
+    result = session_of(options).specialize(
+        space_name, profile_path, scores_name, budgets, measure=measure, out=out, seed=seed
+    )
+    click.echo(json.dumps(result.to_json(), indent=1) if as_json else result.for_people())
+    if strict and result.holds_budget is False:
+        raise NotTrustworthy("the measured network does not hold the budget")
+
+
+@main.command()
+@session_options
+@space_option
+@profile_option
+@scores_option
+@json_option
+def pareto(
+    space_name: str, profile_path: Path | None, scores_name: str | None, as_json: bool, **options: Any
+) -> None:
+    """Show every network that no other beats in both latency and score.
+
+    \b
+    Example:
+      hwprofile pareto --space nasbench-macro
+    """
+    from hwprofile.front import for_people, to_json
+
+    front = session_of(options).pareto(space_name, profile_path, scores_name)
+    click.echo(json.dumps(to_json(front), indent=1) if as_json else for_people(front))
+
+
+@main.command()
+@session_options
+@space_option
+@profile_option
+@click.option(
+    "--networks",
+    "networks_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="CSV with a column `arch`: op indexes or block strings.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write arch,latency_ms,low_ms,high_ms here; default: print.",
+)
+def predict(
+    space_name: str, profile_path: Path | None, networks_path: Path, out: Path | None, **options: Any
+) -> None:
+    """Predict the latency of networks, one row each, in order.
+
+    \b
+    Example:
+      hwprofile predict --space proxyless --networks nets.csv --out latencies.csv
+    """
+    text = session_of(options).predict(space_name, profile_path, networks_path)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write(out, text)
+
+
+@main.command()
+@space_option
+@click.option("--arch", required=True, help="Op indexes (2,2,1,...) or block strings.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="ONNX file to write.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random weights.")
+@click.option(
+    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Inputs of one inference."
+)
+def export(space_name: str, arch: str, out: Path, seed: int, batch: int) -> None:
+    """Write an architecture as an ONNX file with random weights.
+
+    \b
+    Example:
+      hwprofile export --space nasbench-macro --arch 2,2,2,1,2,2,0,2 --out net.onnx
+    """
+    from hwprofile.export import export_onnx, parse_architecture
+
+    architecture = parse_architecture(space_name, arch)
+    export_onnx(architecture, out, seed, batch)
+    click.echo(
+        f"{out}: {architecture.space.name} {architecture}, architecture only, untrained (random weights)"
+    )

@@ -1,0 +1,160 @@
+"""Options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hwprofile.errors import UserError
+
+if TYPE_CHECKING:
+    from devices.device import Device
+    from hwprofile.session import Session
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def apply(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+device_options = _together(
+    click.option(
+        "--device",
+        "device_name",
+        default="cpu",
+        show_default=True,
+        help="One of `hwprofile devices`, or replay:FILE to play a profile back.",
+    ),
+    click.option(
+        "--runtime", help="What runs the graphs: one of `hwprofile devices`.  [default: onnxruntime]"
+    ),
+    click.option(
+        "--provider",
+        help="How the runtime executes: an execution provider, `compile`, ...; default: its first.",
+    ),
+    click.option(
+        "--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of one inference."
+    ),
+    click.option(
+        "--batch", type=click.IntRange(1), default=1, show_default=True, help="Inputs of one inference."
+    ),
+    click.option(
+        "--dtype",
+        type=click.Choice(["fp32", "int8"]),
+        default="fp32",
+        show_default=True,
+        help="Arithmetic; int8 is quantised after training (QDQ).",
+    ),
+    click.option(
+        "--calibration-inputs",
+        type=click.Path(path_type=Path),
+        help="An .npz of inputs by name, (samples, ...), that set the ranges of int8; default: random.",
+    ),
+    click.option(
+        "--cache",
+        type=click.Choice(["warm", "cold"]),
+        default="warm",
+        show_default=True,
+        help="cold: other data fills the caches before every inference.",
+    ),
+    click.option(
+        "--graph-timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=300.0,
+        show_default=True,
+        help="Seconds that loading or timing one graph may take.",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="No progress bar, no notices."),
+)
+session_options = _together(
+    device_options,
+    click.option(
+        "--precision",
+        "precision_percent",
+        type=click.FloatRange(0, 100, min_open=True, max_open=True),
+        default=2.0,
+        show_default=True,
+        help="Wanted half width of every 95 % interval, in per cent.",
+    ),
+    click.option(
+        "--rounds",
+        type=click.IntRange(2),
+        default=5,
+        show_default=True,
+        help="Fewest rounds; each is a fresh process.",
+    ),
+    click.option(
+        "--calibrate",
+        type=click.IntRange(2),
+        default=10,
+        show_default=True,
+        help="Whole networks that the solver picks to calibrate the table.",
+    ),
+    click.option(
+        "--inline", is_flag=True, help="Read block times inside running networks too (ONNX Runtime only)."
+    ),
+)
+space_option = click.option(
+    "--space",
+    "space_name",
+    default="nasbench-macro",
+    show_default=True,
+    help="One of `hwprofile spaces`, or the path of your own .toml file.",
+)
+profile_option = click.option(
+    "--profile",
+    "profile_path",
+    type=click.Path(path_type=Path),
+    help="Use this profile; default: the newest that fits, benched first if there is none.",
+)
+scores_option = click.option(
+    "--scores",
+    "scores_name",
+    metavar="macs|FILE",
+    help="What to maximise: a .csv with arch,accuracy, a .json score table, or `macs` as a proxy; "
+    "default: the accuracies that come with the space.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+strict_option = click.option("--strict", is_flag=True, help="Exit with 3 if the result is not trustworthy.")
+
+
+def device_of(options: dict[str, Any]) -> Device:
+    """The device that the options of a command stand for."""
+    from hwprofile.session import session_device
+
+    return session_device(
+        options["device_name"],
+        runtime=options["runtime"],
+        provider=options["provider"],
+        threads=options["threads"],
+        batch=options["batch"],
+        precision=options["dtype"],
+        cache=options["cache"],
+        calibration_inputs=options["calibration_inputs"],
+        graph_timeout_s=options["graph_timeout"],
+    )
+
+
+def session_of(options: dict[str, Any]) -> Session:
+    """What the options of a measuring command stand for."""
+    from hwprofile.session import Session, session_goal
+
+    goal = session_goal(options["precision_percent"] / 100, options["rounds"])
+    return Session(device_of(options), goal, options["calibrate"], options["inline"], quiet=options["quiet"])
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that a user named."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
