@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -111,7 +111,8 @@ class _Bench:
             kinds.setdefault(name, "network")
         return kinds
 
-    def run(self) -> None:
+    def rounds(self) -> Iterator[None]:
+        """Measure until nothing waits; pauses after every round."""
         while True:
             if self.profile.chosen is None and self.profile.ends:
                 self._choose()
@@ -122,6 +123,7 @@ class _Bench:
                 self.writer.append({"row": "end", "rounds": self.profile.current_round})
                 return
             self._round(waiting, kinds)
+            yield
 
     def _choose(self) -> None:
         self.writer.append({"row": "chosen", "networks": dict(self.subject.choose(self.profile))})
@@ -179,6 +181,23 @@ def bench(
         ProfileError: the file is unusable, or was measured on another device or with other settings.
         DeviceUnreachable: the device's agent cannot be started.
     """
+    return exhausted(bench_in_rounds(device, subject, path, goal, progress, seed))
+
+
+def exhausted(rounds: Generator[None, None, BenchReport]) -> BenchReport:
+    """Let a bench go through to its end."""
+    while True:
+        try:
+            next(rounds)
+        except StopIteration as end:
+            report: BenchReport = end.value
+            return report
+
+
+def bench_in_rounds(
+    device: Device, subject: Subject, path: Path, goal: Goal, progress: Progress, seed: int = 0
+) -> Generator[None, None, BenchReport]:
+    """The same as `bench`, pausing after every round: so that several can be interleaved in time."""
     started = time.monotonic()
     header = device_header(device, subject.name, subject.space, goal, subject.inline)
     resumed = Profile.was_begun(path)
@@ -190,7 +209,7 @@ def bench(
         try:
             with ProfileWriter(profile) as writer:
                 rng = np.random.default_rng([seed, profile.current_round])
-                _Bench(device, subject, writer, progress, rng).run()
+                yield from _Bench(device, subject, writer, progress, rng).rounds()
         except DeviceError as error:
             raise DeviceUnreachable(f"device {device.name}: {error}") from error
         except OSError as error:

@@ -7,8 +7,8 @@ import click
 from hwprofile.cli import main
 
 DEVICE = {
-    "--device", "--runtime", "--provider", "--threads", "--batch", "--dtype", "--calibration-inputs", "--cache",
-    "--graph-timeout", "-q", "--quiet",
+    "--device", "--runtime", "--provider", "--threads", "--batch", "--dtype", "--calibration-inputs",
+    "--cache", "--graph-timeout", "-q", "--quiet",
 }  # fmt: skip
 SESSION = DEVICE | {"--precision", "--rounds", "--calibrate", "--inline"}
 COMMANDS = {

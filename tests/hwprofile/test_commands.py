@@ -267,13 +267,19 @@ def test_export_writes_a_checked_network(home: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["spaces", "devices"])
 def test_listings_are_for_people_and_machines(command: str) -> None:
-    names = [row["name"] for row in json.loads(run(command, "--json").stdout)]
+    found = json.loads(run(command, "--json").stdout)
+    rows = found if command == "spaces" else found["devices"] + found["runtimes"]
+    names = [row["name"] for row in rows]
     assert names
     assert all(name in run(command).stdout for name in names)
 
 
 @pytest.mark.parametrize(
-    "command", ["bench", "specialize", "pareto", "predict", "spaces", "devices", "export"]
+    "command",
+    [
+        *["bench", "specialize", "pareto", "predict", "spaces", "devices", "export"],
+        *["validate", "doctor", "show", "compare"],
+    ],
 )
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
     text = run(command, "--help").output
