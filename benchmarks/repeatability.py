@@ -4,8 +4,8 @@ Pairs of profiles are benched interleaved in time, round by round. In quiet, alm
 quiet, the two of a pair must agree, and `compare` must find nothing; where one block of one of them is made
 slower by 5 % and played back, it must find exactly that block. After the first pairs, random networks are
 measured and held against the model. Then the same beside a program that shares the processor measured on
-(`core`), or streams memory on another one (`memory`): these must be called disturbed. Networks that calibrate a
-model are measured only where it is validated.
+(`core`), or streams memory on another one (`memory`): these must be called disturbed. Networks that calibrate
+a model are measured only where it is validated.
 
     python benchmarks/repeatability.py --pairs 20 --hogged 10 --validated 10
 
@@ -33,7 +33,6 @@ from devices.comparison import compared
 from devices.replay import Recorded
 from devices.schedule import Goal
 from devices.settings import Settings
-from devices.statistics import visit_ms
 from hwprofile.bench import bench, bench_in_rounds
 from hwprofile.catalog import default_table, space_named
 from hwprofile.display import SilentProgress
@@ -51,7 +50,7 @@ HOGS = {
         "import numpy\na = numpy.zeros(1 << 28, numpy.uint8)\nwhile True: numpy.add(a, 1, out=a)",
     ),
 }
-"""Which of the allowed processors a disturbing program is bound to (the last is measured on), and its code."""
+"""Which of the allowed processors a program is bound to (the last is measured on), and its code."""
 SLOWED = 1.05
 
 
@@ -135,9 +134,12 @@ def _slower(process: Recorded, block: str) -> Recorded:
     return replace(process, visits={**process.visits, block: replace(visit, wall_ns=wall, cpu_ns=cpu)})
 
 
-def process_ms(profile: Profile) -> dict[str, list[float]]:
-    """One median a process of every graph."""
-    return {name: [visit_ms(visit) for visit in profile.usable_visits(name)] for name in profile.names}
+def slower(before: Profile, after: Profile) -> list[str]:
+    """What `compare` calls slower; the level of all graphs goes by the name `everything`."""
+    times = [{name: profile.process_ms(name) for name in profile.names} for profile in (before, after)]
+    found = compared(times[0], times[1])
+    everything = ["everything"] if found.level_change == "slower" else []
+    return everything + [graph.graph for graph in found.graphs if graph.change == "slower"]
 
 
 def agreement(one: Profile, other: Profile) -> tuple[list[float], list[bool]]:
@@ -165,16 +167,13 @@ def report_pairs(repeat: Repeatability, count: int, validated: int) -> dict[str,
         apart, overlap = agreement(*pair)
         differences += apart
         overlaps += overlap
-        alarms = [
-            graph for graph in compared(process_ms(pair[0]), process_ms(pair[1])) if graph.change == "slower"
-        ]
+        alarms = slower(*pair)
         false_alarms += bool(alarms)
         if alarms:
-            print(f"  pair {number}: false alarm {[(a.graph, round(a.ratio, 3)) for a in alarms]}")
+            print(f"  pair {number}: false alarm {alarms}")
         block = str(rng.choice(pair[0].of_kind("block")))
         slowed = repeat.slowed(pair[1].path, subject, block, number)
-        after = compared(process_ms(pair[0]), process_ms(slowed))
-        named = [graph.graph for graph in after if graph.change == "slower"]
+        named = slower(pair[0], slowed)
         found += named == [block]
         if named != [block]:
             print(f"  pair {number}: {block} was made slower, found {named}")
@@ -191,7 +190,7 @@ def report_pairs(repeat: Repeatability, count: int, validated: int) -> dict[str,
 
 
 def report_coverage(validations: Sequence[dict[str, Any]]) -> None:
-    """How often the interval of a network's prediction held, with an interval over runs (cluster bootstrap)."""
+    """How often the interval of a network's prediction held, with a cluster bootstrap over runs."""
     if not validations:
         return
     held = [

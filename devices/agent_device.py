@@ -48,15 +48,18 @@ class AgentDevice:
         return RUNTIMES[self.settings.runtime]
 
     def prepared(self, onnx: bytes) -> bytes:
-        """What the target loads in place of an ONNX file; made once for all processes.
+        """What the target loads in place of an ONNX file; converted once for all processes.
 
         Raises:
             Unsupported: the runtime cannot take the graph.
         """
         key = hashlib.sha256(onnx).digest()
-        if key not in self._prepared:
-            self._prepared[key] = self.runtime.prepare(onnx, self.settings.precision, self.calibration)
-        return self._prepared[key]
+        if key in self._prepared:
+            return self._prepared[key]
+        artefact = self.runtime.prepare(onnx, self.settings.precision, self.calibration)
+        if artefact is not onnx:  # the graph itself is kept by who made it
+            self._prepared[key] = artefact
+        return artefact
 
     def process(self, *, detailed: bool = False) -> AgentProcess:
         """A fresh process on the target, to be used as a context manager.
@@ -123,7 +126,8 @@ class AgentProcess:
     def time(self, name: str, samples: int) -> Visit:
         """Warm a loaded graph up and take so many samples."""
         settings = self._device.settings
-        plan = {"samples": samples, "thread_clock": settings.threads == 1}
+        in_caller = settings.threads == 1 and settings.provider in self._device.runtime.in_caller
+        plan = {"samples": samples, "thread_clock": in_caller}
         if settings.cache == "cold":
             plan["evict_bytes"] = self._eviction_bytes()
         answer = self._connection.request("time", b"", self._device.graph_timeout_s, id=name, plan=plan)

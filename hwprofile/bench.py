@@ -199,8 +199,10 @@ def bench_in_rounds(
 ) -> Generator[None, None, BenchReport]:
     """The same as `bench`, pausing after every round: so that several can be interleaved in time."""
     started = time.monotonic()
-    header = device_header(device, subject.name, subject.space, goal, subject.inline)
     resumed = Profile.was_begun(path)
+    header = device_header(
+        device, subject.name, subject.space, goal, inline=subject.inline, detailed=not resumed
+    )
     profile = Profile.load(path) if resumed else Profile(path, header)
     if resumed:
         check_fits(profile, header)
@@ -249,15 +251,29 @@ def _check_blocks(profile: Profile, subject: Subject) -> None:
 
 
 def device_header(
-    device: Device, subject: str, space: str | None = None, goal: Goal = Goal(), inline: bool = False
+    device: Device,
+    subject: str,
+    space: str | None = None,
+    goal: Goal = Goal(),
+    *,
+    inline: bool = False,
+    detailed: bool = False,
 ) -> Header:
     """The header that a profile of this subject measured on this device now would have.
+
+    Args:
+        device: where.
+        subject: name of the space, or of other graphs.
+        space: name or file of the space.
+        goal: precision and rounds aimed at.
+        inline: whether times inside networks are wanted.
+        detailed: whether `software` shall tell what only the imported runtime knows.
 
     Raises:
         DeviceUnreachable: the device's agent cannot be started.
     """
     try:
-        with device.process() as process:
+        with device.process(detailed=detailed) as process:
             return Header(device.name, subject, space, process.identity, process.software, goal, inline)
     except DeviceError as error:
         raise DeviceUnreachable(f"device {device.name}: {error}") from error

@@ -21,6 +21,7 @@ def to_json(report: BenchReport) -> dict[str, Any]:
         "blocks": len(profile.of_kind("block")),
         "networks": len(profile.of_kind("network")),
         "models": len(profile.of_kind("model")),
+        "kernels": len(profile.of_kind("kernel")),
         "rounds": len(profile.ends),
         "disturbed_rounds": sum(map(bool, profile.disturbances.values())),
         "quiet": profile.why_disturbed() is None,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from devices.comparison import GraphChange, compared
-from devices.statistics import level_change, visit_ms
+from devices.comparison import Compared, GraphChange, compared
 from hwprofile.display import table
 from hwprofile.errors import UserError
 from hwprofile.profile import Profile, identity_differences
@@ -19,23 +18,29 @@ class Comparison:
     Attributes:
         before: the first profile.
         after: the second.
-        graphs: every graph that both hold, the greatest slowdown first.
-        level: how much slower the second is over all graphs, 0.05 for 5 %.
+        found: the level of all graphs, and every graph that both hold beside it.
         differences: what their identities differ in.
         missing: graphs that only one of them holds.
     """
 
     before: Profile
     after: Profile
-    graphs: list[GraphChange]
-    level: float
+    found: Compared
     differences: list[str]
     missing: list[str]
 
     @property
     def regressions(self) -> list[GraphChange]:
-        """The graphs that became slower."""
-        return [graph for graph in self.graphs if graph.change == "slower"]
+        """The graphs that became slower beside the others."""
+        return [graph for graph in self.found.graphs if graph.change == "slower"]
+
+    @property
+    def regression(self) -> str | None:
+        """What became slower, in words; None where nothing did."""
+        if self.found.level_change == "slower":
+            return f"everything became slower, by {self.found.level:.1%}"
+        count = len(self.regressions)
+        return f"{count} of {len(self.found.graphs)} graphs became slower" if count else None
 
     @property
     def disturbed(self) -> list[str]:
@@ -48,24 +53,27 @@ class Comparison:
         return {
             "before": str(self.before.path),
             "after": str(self.after.path),
-            "level_change": self.level,
+            "level": self.found.level,
+            "level_p": self.found.level_p,
+            "level_change": self.found.level_change,
             "regressions": len(self.regressions),
-            "improvements": sum(graph.change == "faster" for graph in self.graphs),
+            "improvements": sum(graph.change == "faster" for graph in self.found.graphs),
             "identity_differences": self.differences,
             "disturbed": self.disturbed,
             "missing": self.missing,
-            "graphs": [asdict(graph) | {"ratio": graph.ratio} for graph in self.graphs],
+            "graphs": [asdict(graph) | {"ratio": graph.ratio} for graph in self.found.graphs],
         }
 
     def for_people(self) -> str:
         """What changed, and how the whole stands."""
-        changed = [graph for graph in self.graphs if graph.change != "same"]
+        changed = [graph for graph in self.found.graphs if graph.change != "same"]
         rows = [
             [
                 graph.graph,
                 f"{graph.before_ms:.4f} ms",
                 f"{graph.after_ms:.4f} ms",
                 f"{graph.ratio - 1:+.1%}",
+                f"{graph.beside_others:+.1%}",
                 f"{graph.p:.1g}",
                 graph.change,
             ]
@@ -74,10 +82,11 @@ class Comparison:
         lines = [f"DIFFERENT {difference}" for difference in self.differences]
         lines += [f"DISTURBED {reason}" for reason in self.disturbed]
         if rows:
-            lines += [table(["graph", "before", "after", "change", "p", ""], rows), ""]
+            lines += [table(["graph", "before", "after", "change", "beside others", "p", ""], rows), ""]
         lines.append(
-            f"{len(self.graphs)} graphs compared: {len(self.regressions)} slower, "
-            f"{len(changed) - len(self.regressions)} faster; over all {self.level:+.1%}"
+            f"{len(self.found.graphs)} graphs compared: {len(self.regressions)} slower, "
+            f"{len(changed) - len(self.regressions)} faster beside the others; all together "
+            f"{self.found.level:+.1%} ({self.found.level_change}, p {self.found.level_p:.1g})"
         )
         if self.missing:
             lines.append(f"{len(self.missing)} graphs are in one profile only, such as {self.missing[0]}")
@@ -93,7 +102,7 @@ def compare(
         before: the profile that the other is held against.
         after: the other.
         smallest_effect: relative differences below this are no change.
-        false_alarms: probability of naming any graph where nothing changed.
+        false_alarms: probability of calling any graph slower where nothing changed.
         across: compare although their identities differ, and say in what.
 
     Raises:
@@ -105,17 +114,9 @@ def compare(
             f"{before.path} and {after.path} were measured on different devices or settings "
             f"({'; '.join(differences)}): compare them all the same with --across"
         )
-    times = [_process_ms(profile) for profile in (before, after)]
-    graphs = compared(times[0], times[1], smallest_effect, false_alarms)
-    if not graphs:
+    times = [{name: profile.process_ms(name) for name in profile.names} for profile in (before, after)]
+    found = compared(times[0], times[1], smallest_effect, false_alarms)
+    if not found.graphs:
         raise UserError(f"{before.path} and {after.path} share no graph that was measured twice in both")
-    names = [graph.graph for graph in graphs]
-    level = level_change([times[0][name] for name in names], [times[1][name] for name in names])
-    missing = sorted(set(times[0]) ^ set(times[1]))
-    return Comparison(before, after, graphs, level, differences, missing)
-
-
-def _process_ms(profile: Profile) -> dict[str, list[float]]:
-    """One median a process of every measured graph."""
-    found = {name: [visit_ms(visit) for visit in profile.usable_visits(name)] for name in profile.names}
-    return {name: times for name, times in found.items() if times}
+    missing = sorted(set(before.names) ^ set(after.names))
+    return Comparison(before, after, found, differences, missing)

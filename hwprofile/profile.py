@@ -31,7 +31,7 @@ from devices.disturbances import Disturbance, RoundEvidence, disturbances
 from devices.measurement import NodeTimes, Visit
 from devices.rounds import FAILURES, Reading
 from devices.schedule import Goal
-from devices.statistics import Summary
+from devices.statistics import Summary, visit_ms
 from devices.verdicts import Progress, Status, Verdict, verdict, why_disturbed
 from hwprofile.errors import UserError
 
@@ -277,6 +277,16 @@ class Profile:
     def usable_visits(self, name: str) -> tuple[Visit, ...]:
         """The visits that statistics of this graph speak of, the round in flight left out."""
         return self.progress(name).usable
+
+    def process_ms(self, name: str) -> dict[int, float]:
+        """One median a process of a graph, milliseconds, by the round, of the visits that count."""
+        ended = {
+            number: visit
+            for number, visit in self.visits.get(name, {}).items()
+            if visit is not None and number in self.ends
+        }
+        clean = {number: visit for number, visit in ended.items() if not self.disturbances[number]}
+        return {number: visit_ms(visit) for number, visit in (clean if len(clean) >= 2 else ended).items()}
 
     def usable_insides(self, name: str) -> tuple[NodeTimes, ...]:
         """Times of the nodes inside a network in undisturbed rounds, or in all where those are too few."""

@@ -5,6 +5,7 @@ Nothing in it names a host, a link or a program: a command run in a stranger's f
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ OPTIONS = {
     "calibrate": "calibrate",
 }
 """Keys of the file and the parameters of the commands that they are the defaults of."""
+DEVICE_NAME = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]*")
+"""No `replay:FILE` either: a project reads no file of its choice."""
 _LARGEST_FILE_BYTES = 100_000
 
 
@@ -43,7 +46,8 @@ def project_defaults(folder: Path) -> dict[str, Any]:
     for key, value in document.items():
         if key not in OPTIONS:
             raise UserError(f"{path}: a project may set {', '.join(OPTIONS)}; not {key}")
-        wanted = isinstance(value, str) if key == "device" else type(value) in (int, float)
+        is_name = isinstance(value, str) and DEVICE_NAME.fullmatch(value)
+        wanted = is_name if key == "device" else type(value) in (int, float)
         if not wanted:
             raise UserError(f"{path}: {key} is a {'name' if key == 'device' else 'number'}, got {value!r}")
     return {OPTIONS[key]: value for key, value in document.items()}

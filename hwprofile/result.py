@@ -84,6 +84,8 @@ class Result:
             "most_accurate": _candidate_json(found.most_accurate),
             "loop": self._loop_json(),
             "profile": str(self.profile.path),
+            "profile_disturbed": self.profile.why_disturbed(),
+            "latency_table": self.found.table,
             "identity": dict(self.profile.header.identity),
             "weights": "random",
             "onnx": None if self.onnx is None else str(self.onnx),
@@ -191,6 +193,9 @@ class Result:
             lines.append(self._holds_line())
         if found.level_change is not None and abs(found.level_change) > LEVEL_MOVED:
             lines.append(f"the device runs {found.level_change:+.1%} against its profile: canaries moved")
+        why = self.profile.why_disturbed()
+        if why is not None:
+            lines.append(f"its profile was DISTURBED: {why}; what disturbs: hwprofile doctor")
         if found.optimal:
             lines.append(
                 "proved: no network scores higher within the predicted latency "

@@ -43,6 +43,7 @@ class Specialization:
         binding: whether the most accurate network breaks a budget, or may, its interval considered.
         optimal: whether the choice is proved to be the best within its predicted latency.
         solve_ms: duration of the last exact solve.
+        table: which latencies of the blocks the model uses, joined with `+`.
         outcome: the loop of measuring and correcting; None where nothing was measured.
         level_change: how much slower the device is now than in its profile; None where nothing was measured.
     """
@@ -55,6 +56,7 @@ class Specialization:
     binding: bool
     optimal: bool
     solve_ms: float
+    table: str
     outcome: Outcome | None = None
     level_change: float | None = None
 
@@ -168,6 +170,7 @@ class Specializer:
             binding=self.binding,
             optimal=self.selection.optimal and self._ties_with_best(chosen),
             solve_ms=self.solve_ms,
+            table="+".join(self.latency.table.times),
             outcome=outcome,
             level_change=level_change,
         )

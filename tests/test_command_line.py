@@ -13,7 +13,7 @@ DEVICE = {
 SESSION = DEVICE | {"--precision", "--rounds", "--calibrate", "--inline"}
 COMMANDS = {
     "bench": SESSION
-    | {"--space", "--onnx", "more_onnx", "--kernels", "--kernel-count"}
+    | {"--space", "--onnx", "more_onnx", "--kernels", "--kernel-count", "--sweep"}
     | {"--fresh", "--out", "--strict", "--json"},
     "validate": SESSION
     | {"--space", "--profile", "--networks", "--processes", "--seed", "--strict", "--json"},

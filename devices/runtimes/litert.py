@@ -17,6 +17,7 @@ class LiteRt(Runtime):
     description = "LiteRT (TensorFlow Lite), with XNNPACK or its own kernels"
     requirement = "ai-edge-litert"
     providers = ("XNNPACK", "builtin")
+    in_caller = providers
     precisions = ("fp32", "int8")
     profiles_nodes = False
 

@@ -18,6 +18,7 @@ class OnnxRuntime(Runtime):
     requirement = "onnxruntime"
     providers = ("CPUExecutionProvider",)
     may_have_more_providers = True
+    in_caller = providers
     precisions = ("fp32", "int8")
     profiles_nodes = True
 

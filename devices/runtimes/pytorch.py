@@ -17,6 +17,7 @@ class PyTorch(Runtime):
     description = "PyTorch, eager or torch.compile, contiguous or channels_last"
     requirement = "torch"
     providers = ("eager", "compile", "channels_last", "compile+channels_last")
+    in_caller = providers
     precisions = ("fp32",)
     profiles_nodes = False
 

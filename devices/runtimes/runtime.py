@@ -22,6 +22,8 @@ class Runtime(ABC):
         requirement: what `pip install` takes to have it.
         providers: the ways to execute that are always there, the default first.
         may_have_more_providers: whether a target may have others.
+        in_caller: providers that compute in the calling thread where they are given one thread: its CPU time
+            then tells which samples were preempted.
         precisions: arithmetic that it can be asked for, the default first.
         profiles_nodes: whether its half in the agent tells the time of each operator inside a graph.
     """
@@ -31,6 +33,7 @@ class Runtime(ABC):
     requirement: ClassVar[str]
     providers: ClassVar[tuple[str, ...]]
     may_have_more_providers: ClassVar[bool] = False
+    in_caller: ClassVar[tuple[str, ...]]
     precisions: ClassVar[tuple[str, ...]]
     profiles_nodes: ClassVar[bool]
 

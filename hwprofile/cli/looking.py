@@ -50,7 +50,7 @@ def show(profile_path: Path, strict: bool, as_json: bool) -> None:
     type=click.FloatRange(0, 50, min_open=True),
     default=5.0,
     show_default=True,
-    help="Of 100 comparisons in which nothing changed, so many may name a change.",
+    help="Of 100 comparisons in which nothing changed, so many may call a graph slower.",
 )
 @click.option("--across", is_flag=True, help="Compare although devices or settings differ, and say in what.")
 @strict_option
@@ -66,7 +66,8 @@ def compare(
 ) -> None:
     """Say what became slower or faster between two profiles; exit with 5 if anything became slower.
 
-    A test over processes for every graph, corrected for their number.
+    A test over processes for the level of all graphs, and one for every graph beside the others, corrected
+    for their number.
 
     \b
     Example:
@@ -85,8 +86,8 @@ def compare(
     click.echo(json.dumps(found.to_json(), indent=1) if as_json else found.for_people())
     if strict and found.disturbed:
         raise NotTrustworthy("; ".join(found.disturbed))
-    if found.regressions:
-        raise RegressionFound(f"{len(found.regressions)} of {len(found.graphs)} graphs became slower")
+    if found.regression:
+        raise RegressionFound(found.regression)
 
 
 @main.command()

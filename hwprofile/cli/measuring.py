@@ -38,6 +38,13 @@ KERNELS = 240
 @click.option(
     "--kernel-count", type=click.IntRange(1), default=KERNELS, show_default=True, help="How many kernels."
 )
+@click.option(
+    "--sweep",
+    "sweep_texts",
+    metavar="AXIS=V,V",
+    multiple=True,
+    help="Bench every combination into a profile of its own: threads=1,2 batch=1,8 dtype=fp32,int8 ...",
+)
 @click.option("--fresh", is_flag=True, help="Measure anew into a new file; old ones are kept.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the profile here.")
 @strict_option
@@ -48,6 +55,7 @@ def bench(
     more_onnx: tuple[Path, ...],
     kernels: bool,
     kernel_count: int,
+    sweep_texts: tuple[str, ...],
     fresh: bool,
     out: Path | None,
     strict: bool,
@@ -64,22 +72,41 @@ def bench(
       hwprofile bench --space proxyless --runtime litert --dtype int8
       hwprofile bench --onnx model.onnx more_models/
       hwprofile bench --kernels
+      hwprofile bench --sweep threads=1,2 --sweep batch=1,8
     """
     from hwprofile.bench_report import for_people, to_json
+    from hwprofile.sweep import Sweep, combinations, parse_axes
 
     if more_onnx and onnx_path is None:
         raise click.UsageError(f"what is {more_onnx[0]}? ONNX files come after --onnx")
     if kernels and onnx_path is not None:
         raise click.UsageError("--kernels and --onnx exclude each other")
-    session = session_of(options)
+    if sweep_texts and out is not None:
+        raise click.UsageError("--sweep writes several profiles: leave --out away")
     files = None if onnx_path is None else [onnx_path, *more_onnx]
-    report = session.bench(space_name, files, kernel_count if kernels else None, fresh=fresh, out=out)
-    facts = to_json(report)
-    click.echo(json.dumps(facts, indent=1) if as_json else for_people(report))
-    if strict and set(facts["status"]) - {"ok"}:
-        raise NotTrustworthy(f"not every row is ok: {facts['status']}")
-    if strict and facts["why_disturbed"]:
-        raise NotTrustworthy(f"the profile was disturbed: {facts['why_disturbed']}")
+    chosen = combinations(parse_axes(sweep_texts))
+    sessions = [
+        session_of({**options, **settings}) for settings in chosen
+    ]  # all are checked before one is used
+    reports = [
+        session.bench(space_name, files, kernel_count if kernels else None, fresh=fresh, out=out)
+        for session in sessions
+    ]
+    if sweep_texts:
+        sweep = Sweep(list(zip(chosen, reports, strict=True)))
+        click.echo(json.dumps(sweep.to_json(), indent=1) if as_json else sweep.for_people())
+    else:
+        click.echo(json.dumps(to_json(reports[0]), indent=1) if as_json else for_people(reports[0]))
+    if strict:
+        _check_trustworthy([to_json(report) for report in reports])
+
+
+def _check_trustworthy(reports: list[dict[str, Any]]) -> None:
+    for facts in reports:
+        if set(facts["status"]) - {"ok"}:
+            raise NotTrustworthy(f"{facts['profile']}: not every row is ok: {facts['status']}")
+        if facts["why_disturbed"]:
+            raise NotTrustworthy(f"{facts['profile']} was disturbed: {facts['why_disturbed']}")
 
 
 @main.command()

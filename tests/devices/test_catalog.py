@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from devices.catalog import PRESETS, NotConfigured, device
+from devices.catalog import PRESETS, NotConfigured, device, settings_for
 from devices.connection import DeviceError
+from devices.runtimes.catalog import RUNTIMES
 from devices.settings import Settings
 
 WHAT_TO_TYPE = re.compile(r"`(hwprofile|pip) \w[^`]*`")
@@ -54,3 +55,39 @@ def test_the_local_processor_needs_no_configuration() -> None:
 def test_an_unconfigured_preset_is_a_device_error() -> None:
     with pytest.raises(DeviceError, match="device jetson is not configured"):
         device("jetson", Settings())
+
+
+# --- runtimes
+
+
+@pytest.mark.parametrize("name", sorted(RUNTIMES))
+def test_a_runtime_is_chosen_with_its_first_provider(name: str) -> None:
+    runtime = RUNTIMES[name]
+    for precision in runtime.precisions:
+        chosen = settings_for(name, precision=precision, threads=2)
+        assert (chosen.runtime, chosen.provider) == (name, runtime.providers[0])
+        assert (chosen.precision, chosen.threads) == (precision, 2)
+    assert set(runtime.in_caller) <= set(runtime.providers)
+
+
+def test_without_a_name_it_is_onnx_runtime() -> None:
+    assert settings_for() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("caffe", None, "fp32"), "no runtime 'caffe'; known runtimes: onnxruntime"),
+        (("pytorch", None, "int8"), "pytorch computes in fp32, not in int8"),
+        (("litert", "gpu", "fp32"), "litert has the providers XNNPACK, builtin, not gpu"),
+    ],
+)
+def test_what_a_runtime_has_not_is_answered_with_what_it_has(
+    given: tuple[str, str | None, str], message: str
+) -> None:
+    with pytest.raises((KeyError, ValueError), match=re.escape(message)):
+        settings_for(*given)
+
+
+def test_onnx_runtime_may_have_more_providers_on_a_target() -> None:
+    assert settings_for(provider="XnnpackExecutionProvider").provider == "XnnpackExecutionProvider"

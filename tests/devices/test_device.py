@@ -16,6 +16,7 @@ import pytest
 from devices import catalog
 from devices.connection import RequestFailed
 from devices.device import Device, DeviceProcess
+from devices.runtimes.catalog import RUNTIMES
 from devices.settings import Settings
 
 IMPOSSIBLE = 10_000
@@ -121,6 +122,39 @@ class DeviceContract:
             running.time("bad", 1)
         running.load("good", tiny)
         assert running.time("good", 1).wall_ns
+
+    def test_times_inside_a_graph_are_told_or_refused(
+        self, device: Device, running: DeviceProcess, tiny: bytes
+    ) -> None:
+        if not RUNTIMES[device.settings.runtime].profiles_nodes:
+            with pytest.raises(RequestFailed, match="does not tell the times of nodes"):
+                running.node_times("inside", tiny)
+            return
+        found = running.node_times("inside", tiny)
+        assert found.nodes
+        assert all(sum(run) <= whole for run, whole in zip(found.us, found.run_us, strict=True))
+
+    def test_cold_caches_make_every_inference_a_sample(self, device: Device, tiny: bytes) -> None:
+        cold = catalog.device(device.name, replace(device.settings, cache="cold"))
+        with cold.process() as process:
+            process.load("graph", tiny)
+            visit = process.time("graph", 4)
+        assert visit.runs_per_sample == 1
+        assert len(visit.wall_ns) == 4
+
+    # --- what else runs there
+
+    def test_other_programs_are_told(self, running: DeviceProcess) -> None:
+        for program in running.busy_processes(0.05):
+            assert set(program) == {"pid", "name", "processors"}
+
+    def test_a_detailed_process_tells_all_that_a_plain_one_does(
+        self, device: Device, running: DeviceProcess
+    ) -> None:
+        with device.process(detailed=True) as process:
+            assert running.software.items() <= process.software.items()
+            if device.settings.runtime == "onnxruntime":
+                assert device.settings.provider in process.software["providers"]
 
     # --- threads
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.measurement import Visit
+from devices.measurement import NodeTimes, Visit
 
 NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
 
@@ -124,3 +124,37 @@ def test_a_visit_is_checked_at_birth(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         Visit(*given, 3, True)
+
+
+# --- times inside a graph
+
+INSIDE = NodeTimes(("a/conv_0", "ReorderOutput"), ((5, 1), (6, 1)), (7, 8))
+
+
+def test_node_times_are_written_and_read_back() -> None:
+    assert NodeTimes.from_json(json.loads(json.dumps(INSIDE.to_json()))) == INSIDE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"us": []},
+        {"us": [[5, 1]]},
+        {"us": [[5, 1], [6]]},
+        {"us": [[5, 1], [6, 1.5]]},
+        {"us": 7},
+        {"run_us": [7, None]},
+        {"nodes": ["a"]},
+        {"nodes": None},
+    ],
+    ids=str,
+)
+def test_what_is_no_node_times_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        NodeTimes.from_json({**INSIDE.to_json(), **change})
+
+
+def test_node_times_need_every_field() -> None:
+    for name in INSIDE.to_json():
+        with pytest.raises(ValueError, match=name):
+            NodeTimes.from_json({key: value for key, value in INSIDE.to_json().items() if key != name})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from typing import IO
@@ -177,7 +178,68 @@ def test_a_round_that_is_left_early_ends_its_process(
     assert link.started[0].returncode is not None
 
 
+# --- inside graphs
+
+
+def test_graphs_are_looked_into_at_the_end(
+    device: Device, graphs: list[Graph], reference: Graph, link: WatchedLink
+) -> None:
+    rng = np.random.default_rng(0)
+    measuring = Round(device, graphs, reference, rng, 0, ONE_SAMPLE, profiled=graphs[:2])
+    readings = list(measuring.readings())
+    inside = [reading for reading in readings if reading.is_inside]
+    assert sorted(reading.graph for reading in inside) == ["graph0", "graph1"]
+    assert readings[-2:] == inside
+    assert all(reading.inside is not None and reading.visit is None for reading in inside)
+    assert len(link.started) == 1
+
+
+def test_a_graph_that_cannot_be_looked_into_costs_only_itself(
+    device: Device, graphs: list[Graph], reference: Graph
+) -> None:
+    measuring = Round(
+        device,
+        [],
+        reference,
+        np.random.default_rng(0),
+        0,
+        ONE_SAMPLE,
+        profiled=[Graph("bad", refused), *graphs],
+    )
+    readings = [reading for reading in measuring.readings() if reading.is_inside]
+    assert {reading.graph: reading.failure for reading in readings if reading.error} == {"bad": "refused"}
+    assert len(readings) == 1 + len(graphs)
+
+
+def test_conditions_are_read_before_between_and_after_groups(
+    device: Device, graphs: list[Graph], reference: Graph
+) -> None:
+    in_threes = Sampling(samples=1, passes=1, group=3)
+    measuring = Round(device, graphs, reference, np.random.default_rng(0), 7, in_threes)
+    list(measuring.readings())
+    assert len(measuring.conditions) == 1 + 2 + 1
+    assert {state["process"] for state in measuring.conditions} == {7}
+    clocks = [state["clock_s"] for state in measuring.conditions]
+    assert clocks == sorted(clocks)
+
+
 # --- graphs that fail
+
+
+def test_a_graph_that_takes_too_long_is_a_timeout_and_costs_only_itself(
+    link: WatchedLink, graphs: list[Graph], reference: Graph, make_graph: Callable[..., bytes]
+) -> None:
+    device = AgentDevice("cpu", link, Settings(), graph_timeout_s=0.5)
+
+    def stopped() -> bytes:
+        os.kill(link.started[-1].pid, signal.SIGSTOP)
+        return make_graph()
+
+    readings = readings_of(device, [*graphs, Graph("slow", stopped)], reference)
+    failed = [reading for reading in readings if reading.error is not None]
+    assert [(reading.graph, reading.failure) for reading in failed] == [("slow", "timeout")]
+    assert "no answer within 0.5 s" in str(failed[0].error)
+    assert sorted(names(readings)) == sorted(["slow", *(graph.name for graph in graphs)])
 
 
 def test_a_graph_that_the_runtime_refuses_costs_only_itself(

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.measurement import Visit
+from devices.measurement import NodeTimes, Visit
 from devices.statistics import (
     UNKNOWN_HALF_WIDTH,
+    group_ms,
     interval,
     is_contended,
     level_change,
@@ -187,3 +188,30 @@ def test_graphs_weigh_the_same_however_long_they_take_or_often_they_ran() -> Non
 def test_levels_of_different_graphs_are_not_compared() -> None:
     with pytest.raises(ValueError):
         level_change([[1.0]], [[1.0], [2.0]])
+
+
+# --- inside a graph
+
+
+def test_nodes_are_summed_by_group_and_those_that_a_runtime_put_in_go_with_their_neighbour() -> None:
+    nodes = ("ReorderInput", "a/conv_0_nchwc", "a/conv_1_nchwc", "ReorderOutput", "b/gemm_2")
+    times = NodeTimes(nodes, ((1, 10, 20, 2, 5), (3, 10, 22, 2, 5)), (40, 44))
+    found = group_ms(times, lambda node: node.split("/")[0] if "/" in node else None)
+    assert found == pytest.approx({"a": 0.035, "b": 0.005})
+
+
+def test_runs_that_something_slowed_down_do_not_count() -> None:
+    times = NodeTimes(("a/x",), ((100,), (101,), (99,), (400,)), (1, 1, 1, 1))
+    assert group_ms(times, lambda node: "a") == pytest.approx({"a": 0.1})
+
+
+@NO_DEADLINE
+@given(st.lists(st.lists(st.integers(1, 10_000), min_size=3, max_size=3), min_size=1, max_size=6))
+def test_nothing_is_lost_between_groups(us: list[list[int]]) -> None:
+    times = NodeTimes(("x", "a/1", "b/2"), tuple(map(tuple, us)), (1,) * len(us))
+    whole, parts = group_ms(times, lambda node: "all"), group_ms(times, layer)
+    assert sum(parts.values()) == pytest.approx(whole["all"])
+
+
+def layer(node: str) -> str | None:
+    return node.split("/", maxsplit=1)[0] if "/" in node else None

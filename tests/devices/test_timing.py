@@ -212,6 +212,32 @@ def test_a_later_visit_of_a_short_graph_runs_at_least_a_millisecond(clock: Clock
     assert run.count - before == 100 + 100
 
 
+def test_cold_caches_are_emptied_before_every_inference(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    monkeypatch.setattr(timing, "_evictor", lambda size: lambda: happened.append(f"evict {size}"))
+    run = Run(clock, MS // 10)
+
+    def watched() -> None:
+        happened.append("run")
+        run()
+
+    found = visit(watched, Plan(samples=3, evict_bytes=1000))
+    assert found["runs_per_sample"] == 1
+    assert happened[-6:] == ["evict 1000", "run"] * 3
+    assert happened[:-6] == ["run"] * found["warmup_runs"]
+    assert found["wall_ns"] == [MS // 10] * 3
+
+
+def test_eviction_writes_all_of_its_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "_eviction", {})
+    evict = timing._evictor(100)
+    evict()
+    evict()
+    assert timing._eviction[100].tolist() == [2] * 100
+
+
 def test_a_long_visit_ends_with_the_fewest_samples(clock: Clock) -> None:
     assert visit(Run(clock, 9 * MS), Plan(samples=8))["wall_ns"] == [9 * MS] * 2
     assert visit(Run(clock, 5 * MS), Plan(samples=8))["wall_ns"] == [5 * MS] * 3

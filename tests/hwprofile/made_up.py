@@ -14,6 +14,8 @@ from hwprofile.profile import Header, Profile, ProfileWriter
 from hwprofile.subjects import SpaceSubject
 from ponas_core.space import SearchSpace
 
+REFERENCES = 16
+"""Visits of the thermometer in a round: as many as a bench of the largest shipped space makes."""
 TINY = """
 schema_version = 1
 name = "tiny"
@@ -76,6 +78,11 @@ def write_made_up_profile(
                 true = (true_block_ms if kind == "block" else true_network_ms)(space, name)
                 reading = Reading(name, number + 1, made_up_visit(true, rng, sd))
                 writer.reading(reading, kind, number)
+            for _ in range(REFERENCES):
+                reading = Reading(
+                    subject.reference().name, number + 1, made_up_visit(0.1, rng, sd), is_reference=True
+                )
+                writer.reading(reading, "block", number)
             writer.append({"row": "round", "round": number, "conditions": [], "seconds": 1.0})
             if number == 0:
                 writer.append({"row": "chosen", "networks": dict(subject.choose(profile))})

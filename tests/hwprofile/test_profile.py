@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from devices.measurement import NodeTimes
 from devices.rounds import Reading
 from hwprofile.profile import (
     LARGEST_LINE_BYTES,
@@ -202,3 +203,35 @@ def test_identities_are_compared_key_by_key() -> None:
         "cpu: x / y",
         "runtime: None / z",
     ]
+
+
+def test_times_inside_networks_are_kept_for_each_round(tmp_path: Path, header: Header) -> None:
+    path = tmp_path / "p.jsonl"
+    inside = NodeTimes(("layer0/conv_0",), ((5,), (6,)), (7, 8))
+    with ProfileWriter(Profile(path, header)) as writer:
+        for number in range(3):
+            writer.reading(Reading("net", number + 1, inside=inside, is_inside=True), "network", number)
+            writer.append({**ROUND_END, "round": number})
+        failed = Reading("net", 4, error="too large", failure="refused", is_inside=True)
+        writer.reading(failed, "network", 3)
+    profile = Profile.load(path)
+    assert profile.usable_insides("net") == (inside,) * 3
+    assert profile.errors == {"net": ["too large"]}
+    assert profile.names == ()
+    row = json.dumps({"row": "inside", "name": "net", "round": 2, "process": 3, **inside.to_json()})
+    path.write_text(path.read_text() + row + "\n")
+    with pytest.raises(ProfileError, match="looked into twice in round 2"):
+        Profile.load(path)
+
+
+def test_a_graph_that_never_answered_in_time_ends_as_timeout(tmp_path: Path, header: Header) -> None:
+    path = tmp_path / "p.jsonl"
+    with ProfileWriter(Profile(path, header)) as writer:
+        for number in range(2):
+            reading = Reading("slow", number + 1, error="no answer within 1 s", failure="timeout")
+            writer.reading(reading, "block", number)
+            writer.append({**ROUND_END, "round": number})
+    profile = Profile.load(path)
+    assert profile.status_counts() == {"timeout": 1}
+    with pytest.raises(ValueError, match="slow has no successful measurement"):
+        profile.summary("slow")

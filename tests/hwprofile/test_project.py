@@ -27,6 +27,8 @@ def test_keys_become_the_defaults_of_the_commands(tmp_path: Path) -> None:
         ('host = "10.0.0.1"', "a project may set device, threads.*; not host"),
         ('python = "/bin/sh"', "not python"),
         ("device = 3", "device is a name, got 3"),
+        ('device = "replay:/etc/passwd"', "device is a name"),
+        ('device = "-x"', "device is a name"),
         ('threads = "many"', "threads is a number"),
         ("threads = true", "threads is a number"),
         ("threads =", "not a usable TOML file"),

@@ -9,6 +9,7 @@ from predictors.calibrated_table import (
     ALONE,
     FEATURES,
     INSIDE,
+    LEVEL_SD,
     CalibratedTable,
     MissingBlock,
     NetworkTiming,
@@ -78,17 +79,25 @@ def test_two_networks_already_help_and_more_help_more() -> None:
     assert thirty < two < plain
 
 
-def test_intervals_cover_what_a_measurement_over_five_processes_shows() -> None:
+def at_level(networks: list[NetworkTiming], level: float) -> list[NetworkTiming]:
+    """The same networks on a machine that is slower by a factor."""
+    return [NetworkTiming(one.keys, tuple(level * ms for ms in one.process_ms)) for one in networks]
+
+
+def test_intervals_cover_what_a_later_measurement_over_five_processes_shows() -> None:
     inside = []
-    for seed in range(30):
+    for seed in range(60):
         rng = np.random.default_rng(seed)
         blocks = made_up_blocks(rng)
-        model = CalibratedTable().fit(blocks, made_up_networks(blocks, rng, 15, TRUTH, 0.02))
-        for network in made_up_networks(blocks, rng, 20, TRUTH, 0.02):
+        # the processes of a profile have a level in common, and the machine drifts until later
+        level = float(np.exp(np.hypot(0.02 / 5**0.5, LEVEL_SD) * rng.standard_normal()))
+        networks = made_up_networks(blocks, rng, 15, TRUTH, 0.02)
+        model = CalibratedTable().fit(blocks, at_level(networks, level))
+        for network in made_up_networks(blocks, rng, 10, TRUTH, 0.02):
             (found,) = model.predict([network.keys])
             inside.append(found.low_ms <= network.latency_ms <= found.high_ms)
-    # 600 networks in 30 clusters: below 93 % or at 100 % would be a wrong width, not chance
-    assert 0.93 <= np.mean(inside) < 1.0
+    # 600 networks in 60 clusters: below 92 % or at 100 % would be a wrong width, not chance
+    assert 0.92 <= np.mean(inside) < 1.0
 
 
 def test_the_plain_table_is_the_sum_and_says_that_it_knows_little() -> None:
