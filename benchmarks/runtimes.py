@@ -5,7 +5,8 @@
 Prints a table: what `hwprofile bench --onnx` finds (the agent, five processes and more), and what the
 runtime's own tool says of the same artefact: `torch.utils.benchmark` for PyTorch and `litert-benchmark` for
 LiteRT. ONNX Runtime's wheel brings `onnxruntime_test`, which neither warms up nor takes a number of threads;
-so its session is called in a loop with `timeit`.
+so its session is called in a loop with `timeit`. The two take turns, process by process, so that what the
+machine does meanwhile meets both.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from pathlib import Path
 
 import numpy as np
 
-from devices.catalog import settings_for
 from devices.runtimes.catalog import RUNTIMES
 from devices.schedule import Goal
-from hwprofile.display import table
-from hwprofile.session import Session, session_device
+from hwprofile.bench import bench_in_rounds
+from hwprofile.display import SilentProgress, table
+from hwprofile.profile import Profile
+from hwprofile.session import session_device
+from hwprofile.subjects import ModelsSubject
 from ponas_core.onnx_graph import network_model
 from ponas_core.space_file import load_space
 
@@ -43,8 +46,6 @@ ROWS = [
     ("pytorch", "compile", "fp32"),
     ("pytorch", "compile+channels_last", "fp32"),
 ]
-REPEATS = 5
-"""Fresh processes of a runtime's own tool, as many as of ours; the median over them is compared."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Row:
     ours_ms: float
     half_width: float
     status: str
-    own_ms: float | None
+    theirs_ms: float | None
     tool: str
 
 
@@ -84,64 +85,66 @@ import sys, torch
 from torch.utils import benchmark
 from devices.agent import pytorch_runtime
 torch.set_num_threads(1)
-inputs, run = pytorch_runtime.build(open(sys.argv[1], "rb").read(), sys.argv[2])
-timer = benchmark.Timer("run(*inputs)", globals={"run": run, "inputs": inputs}, num_threads=1)
-with torch.inference_mode():
-    timer.timeit(10)
-    print(1e3 * timer.blocked_autorange(min_run_time=1.0).median)
+_, run = pytorch_runtime.build(open(sys.argv[1], "rb").read(), sys.argv[2])
+timer = benchmark.Timer("run()", globals={"run": run}, num_threads=1)
+timer.timeit(10)
+
+print(1e3 * timer.blocked_autorange(min_run_time=1.0).median)
 """
 
 
-def own_tool_ms(runtime: str, provider: str, artefact: Path) -> tuple[float | None, str]:
-    """What a runtime's own tool says of an artefact, bound to the processor that we measure on."""
+def own_tool(runtime: str, provider: str, artefact: Path) -> tuple[str, list[str], str] | None:
+    """Name of a runtime's own tool, its command, and where its figure stands in what it says."""
     if runtime == "litert":
         program = shutil.which("litert-benchmark", path=str(Path(sys.executable).parent))
         if program is None or provider != "XNNPACK":
-            return None, "none for this"
-        command = [program, f"--model={artefact}", "--num_threads=1", "--num_runs=100", "--warmup_runs=20"]
-        return _median_of(
-            [*command, "--result_json=/dev/stdout"], r'"median_ms": ([0-9.]+)'
-        ), "litert-benchmark"
-    code = ORT_TOOL if runtime == "onnxruntime" else TORCH_TOOL
-    command = [sys.executable, "-c", code, str(artefact), provider]
-    return _median_of(
-        command, r"([0-9.]+)\s*$"
-    ), "timeit" if runtime == "onnxruntime" else "torch.utils.benchmark"
+            return None
+        runs = ["--num_threads=1", "--num_runs=100", "--warmup_runs=20", "--result_json=/dev/stdout"]
+        return "litert-benchmark", [program, f"--model={artefact}", *runs], r'"median_ms": ([0-9.]+)'
+    code, name = (TORCH_TOOL, "torch.utils.benchmark") if runtime == "pytorch" else (ORT_TOOL, "timeit")
+    return name, [sys.executable, "-c", code, str(artefact), provider], r"([0-9.]+)\s*$"
 
 
-def _median_of(command: list[str], pattern: str) -> float:
-    times = []
+def own_ms(command: list[str], pattern: str) -> float:
+    """What a tool says in one process, bound to the processor that we measure on."""
     allowed = sorted(os.sched_getaffinity(0))
-    for _ in range(REPEATS):
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, allowed[-1:]),
-        )
-        found = re.search(pattern, done.stdout + done.stderr)
-        if found is None:
-            raise ValueError(f"no figure in what {command[0]} says: {done.stdout[-300:]}")
-        times.append(float(found[1]))
-    return float(np.median(times))
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, allowed[-1:]),
+    )
+    found = re.search(pattern, done.stdout + done.stderr)
+    if found is None:
+        raise ValueError(f"no figure in what {command[0]} says: {done.stdout[-300:]}")
+    return float(found[1])
 
 
 def measured(model: Path, runtime: str, provider: str, precision: str, folder: Path) -> Row:
     """One row of the table."""
     device = session_device("cpu", runtime=runtime, provider=provider, precision=precision)
-    session = Session(device, Goal(), quiet=True)
-    out = folder / f"{runtime}-{provider}-{precision}.profile.jsonl"
-    profile = session.bench("", [model], out=out).profile
+    artefact = folder / f"{runtime}-{precision}"
+    artefact.write_bytes(RUNTIMES[runtime].prepare(model.read_bytes(), precision, {}))
+    tool = own_tool(runtime, provider, artefact)
+    path = folder / f"{runtime}-{provider}-{precision}.profile.jsonl"
+    subject = ModelsSubject.from_paths([model])
+    theirs = []
+    for _ in bench_in_rounds(device, subject, path, Goal(most_rounds=12), SilentProgress()):
+        if tool is not None:
+            theirs.append(own_ms(tool[1], tool[2]))
+    profile = Profile.load(path)
     verdict = profile.verdict(model.name)
     assert verdict.summary is not None, profile.errors
-    settings = settings_for(runtime, provider, precision)
-    artefact = folder / f"{runtime}-{precision}"
-    artefact.write_bytes(RUNTIMES[runtime].prepare(model.read_bytes(), settings.precision, {}))
-    own_ms, tool = own_tool_ms(runtime, provider, artefact)
-    summary = verdict.summary
     return Row(
-        runtime, provider, precision, summary.median_ms, summary.half_width, verdict.status, own_ms, tool
+        runtime,
+        provider,
+        precision,
+        verdict.summary.median_ms,
+        verdict.summary.half_width,
+        verdict.status,
+        float(np.median(theirs)) if theirs else None,
+        tool[0] if tool else "none for this",
     )
 
 
@@ -176,8 +179,8 @@ def main() -> None:
             f"{row.ours_ms:.2f} ms",
             f"{row.half_width:.1%}",
             row.status,
-            "–" if row.own_ms is None else f"{row.own_ms:.2f} ms",
-            "–" if row.own_ms is None else f"{row.ours_ms / row.own_ms:.3f}",
+            "–" if row.theirs_ms is None else f"{row.theirs_ms:.2f} ms",
+            "–" if row.theirs_ms is None else f"{row.ours_ms / row.theirs_ms:.3f}",
             row.tool,
         ]
         for row in rows

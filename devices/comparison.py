@@ -1,11 +1,11 @@
 """Are two profiles different? One test for the level of all graphs, one for every graph beside the others.
 
-A process is the unit: repeats inside one say nothing of another. What all graphs of a process have in common
-(its memory layout, the state of the machine) is its level; levels are compared with Welch's test, and taken
-off before single graphs are compared. Five processes a side give a poor estimate of one graph's spread, so the
-spreads of all graphs inform each other (the moderated t-test of Smyth 2004, Statistical Applications in
-Genetics and Molecular Biology 3(1), article 3). Tests are one-sided, since a gate asks for one direction;
-p-values are corrected with Holm's step-down method.
+A process is the unit: repeats inside one say nothing of another. What all graphs of a process have in
+common (its memory layout, the state of the machine) is its level; levels are compared with Welch's test,
+and taken off before single graphs are compared. Five processes a side give a poor estimate of one graph's
+spread, so spreads of all graphs inform each other (the moderated t-test of Smyth 2004, Statistical
+Applications in Genetics and Molecular Biology 3(1), article 3). Tests are one-sided, since a gate asks for
+one direction; p-values are corrected with Holm's step-down method.
 """
 
 from __future__ import annotations
