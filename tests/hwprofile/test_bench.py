@@ -186,7 +186,9 @@ def kill_and_resume(space: Path, out: Path, kills: list[tuple[float, str]], *opt
     profile = Profile.load(out)  # raises where a row stands twice
     assert profile.finished
     for name in profile.names:  # a graph on which the agent was killed twice is given up
-        assert len(profile.usable_visits(name)) >= 3 or len(profile.errors[name]) >= 2
+        progress = profile.progress(name)
+        visits = len(progress.clean) + len(progress.disturbed)
+        assert visits >= 3 or progress.failures >= 2, name
     return profile
 
 
