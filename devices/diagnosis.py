@@ -157,8 +157,8 @@ def _other_programs(examined: Examination) -> Iterator[Finding]:
     yield Finding(
         "serious" if total > LARGEST_FOREIGN_CORES else "minor",
         f"other programs are running: {names}",
-        "they take the processor, caches and memory bandwidth: measured here, a program that streams memory "
-        "slows blocks by more than the precision that is wanted",
+        "they take the processor, caches and memory bandwidth: one that streams memory on another core "
+        "slowed blocks by 5% in the median on a small server (benchmarks/repeatability.py)",
         f"stop them, or pause them while measuring: kill -STOP {pids} (and later kill -CONT {pids})",
     )
 

@@ -16,14 +16,8 @@ from devices.measurement import Graph
 from devices.rounds import Round
 from devices.schedule import Goal, pending
 from hwprofile.errors import DeviceUnreachable
-from hwprofile.profile import (
-    Header,
-    Kind,
-    Profile,
-    ProfileError,
-    ProfileWriter,
-    identity_differences,
-)
+from hwprofile.profile import Kind, Profile, ProfileWriter, identity_differences
+from hwprofile.profile_lines import Header, ProfileError
 
 INSIDE = "inside"
 """Role of the networks that are run under the runtime's own profiler too."""

@@ -9,7 +9,8 @@ from devices.device import Device
 from hwprofile import places
 from hwprofile.bench import check_fits, device_header
 from hwprofile.errors import UserError
-from hwprofile.profile import Profile, ProfileError
+from hwprofile.profile import Profile
+from hwprofile.profile_lines import ProfileError
 from ponas_core.accuracies import accuracies_from_csv, has_published_accuracies, published_accuracies
 from ponas_core.score_table import Scores, ScoreTable, ScoreTableError, fitted_table, macs_proxy
 from ponas_core.space import SearchSpace

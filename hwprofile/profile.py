@@ -10,7 +10,7 @@ when a profile is read. Rows (field `row`):
     round                           end of a round: conditions before, between and after
     end                             the profile is finished
 
-History of `schema_version`: 1 first; 2 times inside networks, conditions between groups, disturbances judged
+History of `schema_version` (`profile_lines.py`): 1 first; 2 times inside networks, conditions between groups, disturbances judged
 when read.
 """
 
@@ -19,10 +19,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, TypeAlias
@@ -30,70 +29,21 @@ from typing import IO, Any, Literal, TypeAlias
 from devices.disturbances import Disturbance, RoundEvidence, disturbances
 from devices.measurement import NodeTimes, Visit
 from devices.rounds import FAILURES, Reading
-from devices.schedule import Goal
 from devices.statistics import Summary, visit_ms
 from devices.verdicts import Progress, Status, Verdict, verdict, why_disturbed
-from hwprofile.errors import UserError
-
-SCHEMA_VERSION = 2
-LARGEST_LINE_BYTES = 4_000_000
-LARGEST_FILE_BYTES = 1_000_000_000
+from hwprofile.profile_lines import (
+    LARGEST_LINE_BYTES,
+    Header,
+    ProfileError,
+    cut_torn_line,
+    json_object,
+    read_header,
+    read_lines,
+    reason,
+)
 
 Kind: TypeAlias = Literal["block", "kernel", "network", "model"]
 KINDS: tuple[Kind, ...] = ("block", "kernel", "network", "model")
-UNITS = {
-    "wall_ns": "nanoseconds of one sample, all of its inferences together",
-    "cpu_ns": "nanoseconds of the timing thread during the same sample",
-    "runs_per_sample": "inferences in one sample; latency is wall_ns / runs_per_sample",
-}
-
-
-class ProfileError(UserError):
-    """A profile cannot be used; the message says which line and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """First line of a profile.
-
-    Attributes:
-        device: name of the device as typed.
-        subject: name of the space, or of the set of models.
-        space: name or file of the space; None for a set of models.
-        identity: what decides whether two profiles may be compared: hardware, runtime, settings.
-        software: the rest of the fingerprint, for people: system, firmware, providers, Python.
-        goal: precision and rounds aimed at.
-        inline: whether times inside networks are wanted too.
-        created: UTC, ISO 8601.
-    """
-
-    device: str
-    subject: str
-    space: str | None
-    identity: Mapping[str, Any]
-    software: Mapping[str, Any]
-    goal: Goal
-    inline: bool = False
-    created: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-
-    def to_json(self) -> dict[str, Any]:
-        """The header as JSON values."""
-        return {"schema_version": SCHEMA_VERSION, "file": "hwprofile-profile", **asdict(self), "units": UNITS}
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Header:
-        """Read what `to_json` writes; ValueError when something is missing or of another type."""
-        names = ("device", "subject", "space", "identity", "software", "goal", "inline", "created")
-        missing = [name for name in names if name not in fields]
-        if missing:
-            raise ValueError(f"the header lacks {', '.join(missing)}")
-        if not isinstance(fields["identity"], dict) or not isinstance(fields["goal"], dict):
-            raise ValueError("identity and goal are objects")
-        try:
-            goal = Goal(**fields["goal"])
-        except TypeError as error:
-            raise ValueError(f"the goal is malformed: {error}") from error
-        return cls(**{**{name: fields[name] for name in names}, "goal": goal})
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +93,19 @@ class Profile:
         Raises:
             ProfileError: missing, empty, too large, of another version, or garbled at a line.
         """
-        lines = list(_lines(path))
+        lines = list(read_lines(path))
         if not lines:
             raise ProfileError(f"{path} is empty; delete it, or measure anew with --fresh")
-        profile = cls(path, _header(path, lines[0]))
+        profile = cls(path, read_header(path, lines[0]))
         for number, line in enumerate(lines[1:], start=2):
             if not line.endswith(b"\n"):  # only the last line can lack its end; a writer will cut it off
                 profile.notice = f"{path}: the last line was torn by an interruption and is dropped"
                 break
             try:
-                profile.apply(_object(line))
+                profile.apply(json_object(line))
             except (ValueError, KeyError, TypeError) as error:
                 raise ProfileError(
-                    f"{path}, line {number}: {_reason(error)}; delete that line if it was edited by hand, "
+                    f"{path}, line {number}: {reason(error)}; delete that line if it was edited by hand, "
                     "else measure anew with --fresh"
                 ) from error
         return profile
@@ -342,7 +292,7 @@ class ProfileWriter:
         except OSError as error:
             self._file.close()
             raise ProfileError(f"{path} is being written by another bench; wait for it to end") from error
-        _cut_torn_line(self._file)
+        cut_torn_line(self._file)
         if self._file.seek(0, os.SEEK_END) == 0:
             self._write(self.profile.header.to_json())
         return self
@@ -382,64 +332,3 @@ def identity_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> li
     """What two identities differ in, as `key: one / other`; empty when they may be compared."""
     keys = sorted(set(one) | set(other))
     return [f"{key}: {one.get(key)} / {other.get(key)}" for key in keys if one.get(key) != other.get(key)]
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    try:
-        if path.stat().st_size > LARGEST_FILE_BYTES:
-            raise ProfileError(f"{path} is larger than a profile can be ({LARGEST_FILE_BYTES} bytes)")
-        with path.open("rb") as file:
-            while line := file.readline(LARGEST_LINE_BYTES + 1):
-                if len(line) > LARGEST_LINE_BYTES:
-                    raise ProfileError(f"{path} has a line of over {LARGEST_LINE_BYTES} bytes: not a profile")
-                yield line
-    except OSError as error:
-        raise ProfileError(f"cannot read the profile {path}: {error.strerror}") from error
-
-
-def _header(path: Path, line: bytes) -> Header:
-    try:
-        fields = _object(line)
-        version = fields.get("schema_version")
-        if fields.get("file") != "hwprofile-profile" or type(version) is not int:
-            raise ValueError("not the header of a profile")
-    except ValueError as error:
-        raise ProfileError(
-            f"{path}, line 1: {_reason(error)}; is this a file of `hwprofile bench`?"
-        ) from error
-    if version > SCHEMA_VERSION:
-        raise ProfileError(
-            f"{path} was written by a newer hwprofile (schema {version}, this one reads {SCHEMA_VERSION}): "
-            "update hwprofile, or measure anew with --fresh"
-        )
-    if version < SCHEMA_VERSION:
-        raise ProfileError(f"{path} has schema {version}, which is no longer read: measure anew with --fresh")
-    try:
-        return Header.from_json(fields)
-    except ValueError as error:
-        raise ProfileError(f"{path}, line 1: {_reason(error)}; measure anew with --fresh") from error
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError("not JSON") from error
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
-
-
-def _reason(error: Exception) -> str:
-    return f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
-
-
-def _cut_torn_line(file: IO[bytes]) -> None:
-    """Cut what follows the last complete line: an interrupted write."""
-    size = file.seek(0, os.SEEK_END)
-    if size == 0:
-        return
-    file.seek(max(0, size - LARGEST_LINE_BYTES))
-    tail = file.read()
-    if not tail.endswith(b"\n"):
-        file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from devices.replay import Recorded, ReplayDevice
 from devices.settings import Settings
-from hwprofile.profile import Profile, ProfileError
+from hwprofile.profile import Profile
+from hwprofile.profile_lines import ProfileError
 
 PREFIX = "replay:"
 

@@ -10,7 +10,8 @@ from devices.measurement import Visit
 from devices.rounds import Reading
 from hwprofile.catalog import default_table
 from hwprofile.latency import block_numbers
-from hwprofile.profile import Header, Profile, ProfileWriter
+from hwprofile.profile import Profile, ProfileWriter
+from hwprofile.profile_lines import Header
 from hwprofile.subjects import SpaceSubject
 from ponas_core.space import SearchSpace
 

@@ -23,7 +23,8 @@ from devices.schedule import Goal
 from devices.settings import Settings
 from hwprofile.bench_report import for_people, to_json
 from hwprofile.errors import UserError
-from hwprofile.profile import Header, Profile, ProfileError
+from hwprofile.profile import Profile
+from hwprofile.profile_lines import Header, ProfileError
 from hwprofile.session import Session
 from ponas_core.space_file import load_space
 

@@ -9,7 +9,8 @@ import pytest
 from devices.rounds import Reading
 from hwprofile.errors import UserError
 from hwprofile.latency import SpaceLatency, raw_cost
-from hwprofile.profile import Header, Profile, ProfileError, ProfileWriter
+from hwprofile.profile import Profile, ProfileWriter
+from hwprofile.profile_lines import Header, ProfileError
 from hwprofile.session import Session, session_device
 from hwprofile.subjects import SpaceSubject
 from ponas_core.score_table import macs_proxy

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from hwprofile.cli import main
-from hwprofile.profile import Header, Profile
+from hwprofile.profile import Profile
+from hwprofile.profile_lines import Header
 from ponas_core.space_file import shipped_space
 from tests.hwprofile.made_up import write_made_up_profile
 

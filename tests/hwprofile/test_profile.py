@@ -13,14 +13,8 @@ from hypothesis import strategies as st
 
 from devices.measurement import NodeTimes
 from devices.rounds import Reading
-from hwprofile.profile import (
-    LARGEST_LINE_BYTES,
-    Header,
-    Profile,
-    ProfileError,
-    ProfileWriter,
-    identity_differences,
-)
+from hwprofile.profile import Profile, ProfileWriter, identity_differences
+from hwprofile.profile_lines import LARGEST_LINE_BYTES, Header, ProfileError
 from tests.hwprofile.made_up import made_up_visit
 
 ROUND_END: dict[str, object] = {"row": "round", "conditions": [], "seconds": 1.0}

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from hwprofile.cli import main
-from hwprofile.profile import Profile, ProfileError
+from hwprofile.profile import Profile
+from hwprofile.profile_lines import ProfileError
 from hwprofile.recording import replay_device
 
 
