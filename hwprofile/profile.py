@@ -10,8 +10,8 @@ when a profile is read. Rows (field `row`):
     round                           end of a round: conditions before, between and after
     end                             the profile is finished
 
-History of `schema_version` (`profile_lines.py`): 1 first; 2 times inside networks, conditions between groups, disturbances judged
-when read.
+History of `schema_version` (`profile_lines.py`): 1 first; 2 times inside networks, conditions between groups,
+disturbances judged when read.
 """
 
 from __future__ import annotations
