@@ -56,7 +56,7 @@ class Subject(Protocol):
     def choose(self, profile: Profile) -> Mapping[str, str]:
         """Networks to measure from the second round on, with their roles, given the first round.
 
-        Those in the role `INSIDE` are looked into as well.
+        Those in the role `INSIDE`, and canaries, are looked into as well where `inline` is wanted.
         """
         ...
 
@@ -126,7 +126,8 @@ class _Bench:
         """Measure what this round still lacks, and close it."""
         number, started = self.profile.current_round, time.monotonic()
         to_time = _lacking(self.profile.visits, waiting, number)
-        inside = [name for name in waiting if (self.profile.chosen or {}).get(name) == INSIDE]
+        roles = (self.profile.chosen or {}) if self.profile.header.inline else {}
+        inside = [name for name in waiting if roles.get(name) in (INSIDE, "canary")]
         measuring = Round(
             self.device,
             [self._graph(name, kinds[name]) for name in to_time],

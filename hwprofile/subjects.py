@@ -77,7 +77,8 @@ class SpaceSubject:
             roles.setdefault(str(self.definition.sample(rng)), "random")
         if self.inline:
             for architecture in probes.covering(self.definition, rng, TIMES_INSIDE):
-                roles.setdefault(str(architecture), INSIDE)
+                if roles.get(str(architecture)) != "canary":  # canaries are looked into as well
+                    roles[str(architecture)] = INSIDE
         return roles
 
     def graph(self, name: str, kind: Kind) -> Graph:
