@@ -15,7 +15,7 @@ SLOWEST = 12
 def to_json(report: BenchReport) -> dict[str, Any]:
     """The facts of a bench as JSON values."""
     profile, status = report.profile, report.profile.status_counts()
-    total = sum(status.values())
+    total, why = sum(status.values()), report.profile.why_disturbed()
     return {
         "profile": str(profile.path),
         "blocks": len(profile.of_kind("block")),
@@ -24,8 +24,8 @@ def to_json(report: BenchReport) -> dict[str, Any]:
         "kernels": len(profile.of_kind("kernel")),
         "rounds": len(profile.ends),
         "disturbed_rounds": sum(map(bool, profile.disturbances.values())),
-        "quiet": profile.why_disturbed() is None,
-        "why_disturbed": profile.why_disturbed(),
+        "quiet": why is None,
+        "why_disturbed": why,
         "wall_s": report.wall_s,
         "timed_s": profile.timed_s,
         "reached_precision": status.get("ok", 0) / total if total else 0.0,
@@ -51,7 +51,7 @@ def for_people(report: BenchReport) -> str:
         if found
     ]
     lines += [f"{name} failed: {errors[-1]}" for name, errors in profile.errors.items()]
-    why = profile.why_disturbed()
+    why = facts["why_disturbed"]
     lines.append("measured in quiet" if why is None else f"DISTURBED: {why}; what disturbs: hwprofile doctor")
     return "\n".join([*lines, f"profile: {profile.path}"])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from devices.statistics import group_ms, interval, visit_ms
+from devices.statistics import group_ms, interval
 from hwprofile.errors import UserError
 from hwprofile.profile import Profile
 from ponas_core.closed_loop import Latency
@@ -118,7 +118,7 @@ def network_timings(profile: Profile, space: SearchSpace) -> list[NetworkTiming]
     """The whole networks of a profile that were measured."""
     timings = []
     for name in profile.of_kind("network"):
-        process_ms = tuple(visit_ms(visit) for visit in profile.usable_visits(name))
+        process_ms = tuple(profile.process_ms(name).values())
         if process_ms:
             timings.append(NetworkTiming(_architecture(profile, space, name).keys, process_ms))
     return timings

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias, TypeVar
 
 from devices.disturbances import Disturbance, RoundEvidence, disturbances
 from devices.measurement import NodeTimes, Visit
@@ -42,6 +42,7 @@ from hwprofile.profile_lines import (
     reason,
 )
 
+Found = TypeVar("Found")
 Kind: TypeAlias = Literal["block", "kernel", "network", "model"]
 KINDS: tuple[Kind, ...] = ("block", "kernel", "network", "model")
 
@@ -230,20 +231,20 @@ class Profile:
 
     def process_ms(self, name: str) -> dict[int, float]:
         """One median a process of a graph, milliseconds, by the round, of the visits that count."""
-        ended = {
-            number: visit
-            for number, visit in self.visits.get(name, {}).items()
-            if visit is not None and number in self.ends
-        }
-        clean = {number: visit for number, visit in ended.items() if not self.disturbances[number]}
-        return {number: visit_ms(visit) for number, visit in (clean if len(clean) >= 2 else ended).items()}
+        counting = self._counting(self.visits.get(name, {}))
+        return {number: visit_ms(visit) for number, visit in counting.items()}
 
     def usable_insides(self, name: str) -> tuple[NodeTimes, ...]:
         """Times of the nodes inside a network in undisturbed rounds, or in all where those are too few."""
-        found = {number: times for number, times in self.insides.get(name, {}).items() if times is not None}
-        ended = [number for number in found if number in self.ends]
-        clean = [number for number in ended if not self.disturbances[number]]
-        return tuple(found[number] for number in (clean if len(clean) >= 2 else ended))
+        return tuple(self._counting(self.insides.get(name, {})).values())
+
+    def _counting(self, by_round: Mapping[int, Found | None]) -> dict[int, Found]:
+        """What succeeded in undisturbed rounds, or in all that have ended where those are fewer than two."""
+        ended = {
+            number: found for number, found in by_round.items() if found is not None and number in self.ends
+        }
+        clean = {number: found for number, found in ended.items() if not self.disturbances[number]}
+        return clean if len(clean) >= 2 else ended
 
     def verdict(self, name: str) -> Verdict:
         """Latency of a graph, and how far to trust it."""

@@ -15,7 +15,7 @@ from hwprofile.profile import KINDS, Profile
 
 def to_json(profile: Profile) -> dict[str, Any]:
     """Every graph of a profile, and what is known of the whole."""
-    shares = _shares(profile)
+    shares, why = _shares(profile), profile.why_disturbed()
     rows = []
     for name in _in_order(profile):
         verdict = profile.verdict(name)
@@ -43,8 +43,8 @@ def to_json(profile: Profile) -> dict[str, Any]:
             for number, found in profile.disturbances.items()
             if found
         },
-        "quiet": profile.why_disturbed() is None,
-        "why_disturbed": profile.why_disturbed(),
+        "quiet": why is None,
+        "why_disturbed": why,
         "graphs": rows,
     }
 

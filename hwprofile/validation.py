@@ -177,7 +177,7 @@ def _baselines(
     plain = raw_cost(model.space, profile)
     found = {"sum of blocks": [plain.total(network.ops) for network in networks]}
     timings = network_timings(profile, model.space)
-    if len(model.table.times) > 1 or model.held_out:
+    if model.held_out:
         alone = CalibratedTable().fit(model.blocks, timings)
         predicted = alone.predict([network.keys for network in networks])
         found["blocks alone, calibrated"] = [one.median_ms for one in predicted]

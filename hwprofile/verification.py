@@ -87,5 +87,5 @@ class Verifier:
     def _level(self, now: Mapping[str, Sequence[Visit]]) -> float:
         if not now:
             return 0.0
-        before = [[visit_ms(visit) for visit in self.profile.usable_visits(name)] for name in now]
+        before = [list(self.profile.process_ms(name).values()) for name in now]
         return level_change(before, [[visit_ms(visit) for visit in visits] for visits in now.values()])
