@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from hwprofile.cli.interrupts import let_imports_finish
 from hwprofile.errors import UserError
 from hwprofile.project import project_defaults
 
@@ -19,6 +20,7 @@ class _Group(click.Group):
     """Turns a UserError into one sentence and its exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        let_imports_finish()
         try:
             return super().main(*args, **{**kwargs, "standalone_mode": False})
         except UserError as error:

@@ -1,0 +1,34 @@
+"""Ctrl-C that cannot crash the interpreter: one that comes in the middle of an import waits for its end."""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import threading
+from types import FrameType
+
+_WAIT_S = 0.02
+_IMPORT_MACHINERY = "<frozen importlib._bootstrap"
+
+
+def let_imports_finish() -> None:
+    """Raise KeyboardInterrupt on SIGINT as Python does, but never inside an import.
+
+    Extension modules call back into Python while they are loaded; an exception raised there ends in a crash
+    or is swallowed. Outside the main thread, or where a host program handles SIGINT itself, nothing changes.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    at = frame
+    while at is not None:
+        if at.f_code.co_filename.startswith(_IMPORT_MACHINERY):
+            again = threading.Timer(_WAIT_S, _thread.interrupt_main)
+            again.daemon = True
+            again.start()
+            return
+        at = at.f_back
+    signal.default_int_handler(number, frame)
