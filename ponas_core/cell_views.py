@@ -19,7 +19,7 @@ from ponas_core.cells import EDGES, LAST_NODE, Cell
 
 Kind: TypeAlias = Literal["input", "zeros", "skip", "conv1x1", "conv3x3", "pool", "add"]
 
-_KINDS: tuple[Kind, ...] = ("zeros", "skip", "conv1x1", "conv3x3", "pool")
+EDGE_KINDS: tuple[Kind, ...] = ("zeros", "skip", "conv1x1", "conv3x3", "pool")
 """Kinds of the operations on edges, in the order of the op indexes."""
 
 _ENDING = tuple(
@@ -59,7 +59,7 @@ def full_view(cell: Cell) -> View:
     nodes = [graph.append("input")]
     for edges in _ENDING:
         nodes.append(
-            graph.total([graph.append(_KINDS[cell.ops[edge]], nodes[start]) for edge, start in edges])
+            graph.total([graph.append(EDGE_KINDS[cell.ops[edge]], nodes[start]) for edge, start in edges])
         )
     return View(tuple(graph.operations), nodes[LAST_NODE])
 
@@ -71,7 +71,7 @@ def bwd_view(cell: Cell) -> View:
     for edges in _ENDING:
         terms = [
             graph.append(kind)
-            if (kind := _KINDS[cell.ops[edge]]) == "zeros"
+            if (kind := EDGE_KINDS[cell.ops[edge]]) == "zeros"
             else graph.append(kind, nodes[start])
             for edge, start in edges
         ]
@@ -87,7 +87,7 @@ def live_view(cell: Cell) -> View:
         terms = [
             graph.live(kind, value)
             for edge, start in edges
-            if (kind := _KINDS[cell.ops[edge]]) != "zeros" and (value := nodes[start]) is not None
+            if (kind := EDGE_KINDS[cell.ops[edge]]) != "zeros" and (value := nodes[start]) is not None
         ]
         nodes.append(graph.total(terms) if terms else None)
     output = nodes[LAST_NODE]
