@@ -12,21 +12,40 @@ from hwprofile.errors import UserError
 from hwprofile.profile import Profile
 from hwprofile.profile_lines import ProfileError
 from ponas_core.accuracies import accuracies_from_csv, has_published_accuracies, published_accuracies
+from ponas_core.cell_space import CELL_SPACES, CellSpace
 from ponas_core.score_table import Scores, ScoreTable, ScoreTableError, fitted_table, macs_proxy
 from ponas_core.space import SearchSpace
 from ponas_core.space_file import SpaceError, load_space, shipped_space, shipped_spaces
 
 
 def space_named(name: str) -> SearchSpace:
-    """A shipped space by name, or a user's by the path of its TOML file.
+    """A chain of blocks: a shipped space by name, or a user's by the path of its TOML file.
+
+    Raises:
+        UserError: no such space (the message lists the shipped ones), or one of cells.
+    """
+    space = network_space_named(name)
+    if isinstance(space, SearchSpace):
+        return space
+    raise UserError(
+        f"{name} is a space of cells, and this command needs a chain of blocks; write cells with "
+        f"`hwprofile export --space {name} --arch CELL --out net.onnx` and measure the files with "
+        "`hwprofile bench --onnx net.onnx`"
+    )
+
+
+def network_space_named(name: str) -> SearchSpace | CellSpace:
+    """A shipped space by name, of cells too, or a user's by the path of its TOML file.
 
     Raises:
         UserError: no such space; the message lists the shipped ones.
     """
+    if name in CELL_SPACES:
+        return CELL_SPACES[name]
     if name in shipped_spaces():
         return shipped_space(name)
     if not name.endswith(".toml"):
-        known = ", ".join(shipped_spaces())
+        known = ", ".join([*shipped_spaces(), *CELL_SPACES])
         raise UserError(f"no space {name!r}; shipped: {known}; or give the path of your own .toml file")
     try:
         return load_space(Path(name))
