@@ -8,7 +8,7 @@ A group is a view of the cell (`full`, `bwd`, `live`; see `ponas_core.cell_views
 * `wl1`: how often each operation occurs with its neighbours: labels after one iteration of Weisfeiler and
   Lehman (Shervashidze et al., JMLR 2011), once with what an operation takes, once with its consumers too.
 * `ctx`: tensors that feed a convolution (each needs a ReLU), convolutions that a runtime may fuse with the
-  one addition or convolution that takes their result, tensors with several consumers, most tensors alive at
+  one addition or convolution that takes their result, tensors taken more than once, most tensors alive at
   once.
 
 The group `edges` has one column for each operation on each edge.

@@ -160,10 +160,15 @@ def _convolutions(cell: Cell, shape: TensorShape) -> list[Convolution]:
 CELL_SPACES = {
     space.name: space
     for space in (
-        CellSpace("nasbench201", "cells of NAS-Bench-201, CIFAR-10", TensorShape(3, 32, 32), 10),
-        CellSpace("nasbench201-cifar100", "cells of NAS-Bench-201, CIFAR-100", TensorShape(3, 32, 32), 100),
+        CellSpace("nasbench201", "cells of NAS-Bench-201, CIFAR-10 at 32x32", TensorShape(3, 32, 32), 10),
         CellSpace(
-            "nasbench201-imagenet16", "cells of NAS-Bench-201, ImageNet16-120", TensorShape(3, 16, 16), 120
+            "nasbench201-cifar100", "cells of NAS-Bench-201, CIFAR-100 at 32x32", TensorShape(3, 32, 32), 100
+        ),
+        CellSpace(
+            "nasbench201-imagenet16",
+            "cells of NAS-Bench-201, ImageNet16-120 at 16x16",
+            TensorShape(3, 16, 16),
+            120,
         ),
     )
 }
