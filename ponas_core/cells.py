@@ -5,9 +5,7 @@ A node is the sum of the edges that end in it; node 0 is the cell's input, node 
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -18,7 +16,7 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 
 LAST_NODE = 3
 
-_NODES = re.compile(r"\|[^|+]+(?:\|[^|+]+)*\|(?:\+\|[^|+]+(?:\|[^|+]+)*\|)*")
+_ON_EDGE = re.compile(r"([^|+~]+)~")
 
 
 @dataclass(frozen=True)
@@ -47,17 +45,11 @@ class Cell:
     def connected(self) -> bool:
         """Whether a path of edges other than `none` joins the input to the output."""
         reached = {0}
-        for (source, target), op in zip(
-            EDGES, self.ops, strict=True
-        ):  # edges of a node precede those from it
+        # the edges into a node stand before those out of it
+        for (source, target), op in zip(EDGES, self.ops, strict=True):
             if source in reached and OPERATIONS[op] != "none":
                 reached.add(target)
         return LAST_NODE in reached
-
-
-def cell_of(ops: Sequence[int]) -> Cell:
-    """The cell with these op indexes, whichever integers hold them."""
-    return Cell(tuple(operator.index(op) for op in ops))
 
 
 def parse_cell(text: str) -> Cell:
@@ -69,10 +61,8 @@ def parse_cell(text: str) -> Cell:
     stripped = text.strip()
     if "|" in stripped:
         return _from_string(stripped)
-    words = (
-        list(stripped) if stripped.isdecimal() else [word for word in re.split(r"[\s,]+", stripped) if word]
-    )
-    if not words or not all(word.isdecimal() for word in words):
+    words = list(stripped) if stripped.isdecimal() else re.split(r"[\s,]+", stripped)
+    if not all(word.isdecimal() for word in words):
         raise ValueError(f"{text!r} is neither a cell such as {_EXAMPLE} nor six op indexes such as 342101")
     return Cell(tuple(map(int, words)))
 
@@ -81,19 +71,11 @@ _EXAMPLE = str(Cell((3, 4, 2, 1, 0, 1)))
 
 
 def _from_string(text: str) -> Cell:
-    if not _NODES.fullmatch(text):
-        raise ValueError(f"{text!r} is not written as a cell such as {_EXAMPLE}")
-    nodes = [part.strip("|").split("|") for part in text.split("+")]
-    edges = [(edge, target) for target, part in enumerate(nodes, 1) for edge in part]
-    expected = ", ".join(f"{source}-{target}" for source, target in EDGES)
-    found = []
-    for edge, target in edges:
-        name, _, source = edge.partition("~")
+    names = _ON_EDGE.findall(text)
+    for name in names:
         if name not in OPERATIONS:
-            raise ValueError(f"no operation {name!r} in {edge!r}; there are {', '.join(OPERATIONS)}")
-        found.append((f"{source}-{target}", OPERATIONS.index(name)))
-    if [name for name, _ in found] != expected.split(", "):
-        raise ValueError(
-            f"a cell has the edges {expected} in this order, not {', '.join(name for name, _ in found)}"
-        )
-    return Cell(tuple(op for _, op in found))
+            raise ValueError(f"no operation {name!r} in {text!r}; there are {', '.join(OPERATIONS)}")
+    cell = Cell(tuple(map(OPERATIONS.index, names)))
+    if str(cell) != text:
+        raise ValueError(f"{text!r} is not written as a cell; with these operations it is {cell}")
+    return cell
