@@ -27,7 +27,9 @@ class LiteRt(Runtime):
         An int8 file computes in int8 between a QUANTIZE at the input and a DEQUANTIZE at the output, as ONNX
         Runtime's quantised graph does: the two stay comparable, and neither border needs its scale told.
         """
+        from devices.runtimes.hard_swish import with_hard_swish
         from devices.runtimes.quantization import quantized
         from devices.runtimes.tflite.writer import tflite_from_onnx
 
+        onnx = with_hard_swish(onnx)
         return tflite_from_onnx(quantized(onnx, calibration) if precision == "int8" else onnx)
