@@ -24,6 +24,8 @@ class LiteRt(Runtime):
     def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:
         """A .tflite file; tensors of rank 4 are (N, H, W, C) in it, inputs and outputs too, always float32.
 
+        Those of rank 5, images with their channels in groups, are (N, H, W, G, C).
+
         An int8 file computes in int8 between a QUANTIZE at the input and a DEQUANTIZE at the output, as ONNX
         Runtime's quantised graph does: the two stay comparable, and neither border needs its scale told.
         """
