@@ -20,6 +20,7 @@ from ponas_core.onnx_blocks import OLDEST_OPSET, model_of
 from ponas_core.operators import (
     BATCH_NORM_EPSILON,
     Activation,
+    ChannelShuffle,
     Classifier,
     Convolution,
     EmbeddedGraph,
@@ -98,6 +99,16 @@ class GraphWriter:
             low = self.constant("relu6_low", np.array(0.0, np.float32))
             high = self.constant("relu6_high", np.array(6.0, np.float32))
             self.node("Clip", [self.at, low, high])
+        elif kind == "hswish":
+            # HardSwish itself is of operator set 14, and ONNX Runtime's processor provider takes it apart
+            # into these two, then fuses them with the convolution before: the same kernels either way
+            source = self.at
+            self.hard_sigmoid()
+            self.node("Mul", [source, self.at])
+
+    def hard_sigmoid(self) -> None:
+        """Append relu6(x + 3) / 6."""
+        self.node("HardSigmoid", [self.at], alpha=1 / 6, beta=0.5)
 
     def model(self, batch: int, notes: Mapping[str, str]) -> onnx.ModelProto:
         """The finished, checked model."""
@@ -160,8 +171,22 @@ def _write_squeeze_excite(writer: GraphWriter, operator: SqueezeExcite, name: st
     _write_pointwise(writer, f"{name}.reduce", hidden, channels)
     writer.node("Relu", [writer.at])
     _write_pointwise(writer, f"{name}.expand", channels, hidden)
-    writer.node("Sigmoid", [writer.at])
+    if operator.gate == "sigmoid":
+        writer.node("Sigmoid", [writer.at])
+    else:
+        writer.hard_sigmoid()
     writer.node("Mul", [source, writer.at])
+
+
+def _write_shuffle(writer: GraphWriter, operator: ChannelShuffle, name: str) -> None:
+    shape, groups = writer.shape, operator.groups
+    size = (shape.height, shape.width)
+    # 0 keeps the batch as it is
+    split = np.array([0, groups, shape.channels // groups, *size], np.int64)
+    whole = np.array([0, shape.channels, *size], np.int64)
+    writer.node("Reshape", [writer.at, writer.constant(f"{name}.split", split)])
+    writer.node("Transpose", [writer.at], perm=[0, 2, 1, 3, 4])
+    writer.node("Reshape", [writer.at, writer.constant(f"{name}.whole", whole)])
 
 
 def _write_pointwise(writer: GraphWriter, name: str, channels_out: int, channels_in: int) -> None:
@@ -171,9 +196,15 @@ def _write_pointwise(writer: GraphWriter, name: str, channels_out: int, channels
 
 
 def _write_classifier(writer: GraphWriter, operator: Classifier, name: str) -> None:
+    channels = operator.hidden or operator.channels
     writer.node("GlobalAveragePool", [writer.at])
+    if operator.hidden:
+        # a 1×1 convolution, as Once-for-All has it: runtimes fuse it with the activation
+        kernel = writer.parameter(f"{name}.hidden.weight", (channels, operator.channels, 1, 1))
+        writer.node("Conv", [writer.at, kernel], kernel_shape=[1, 1])
+        writer.activation(operator.activation)
     writer.node("Flatten", [writer.at])
-    weight = writer.parameter(f"{name}.weight", (operator.classes, operator.channels))
+    weight = writer.parameter(f"{name}.weight", (operator.classes, channels))
     bias = writer.parameter(f"{name}.bias", (operator.classes,))
     writer.node("Gemm", [writer.at, weight, bias], transB=1)
 
@@ -195,6 +226,7 @@ def _write_embedded(writer: GraphWriter, operator: EmbeddedGraph, name: str) -> 
 _WRITERS: dict[type[Operator], Callable[[GraphWriter, Any, str], None]] = {
     Convolution: _write_convolution,
     SqueezeExcite: _write_squeeze_excite,
+    ChannelShuffle: _write_shuffle,
     Classifier: _write_classifier,
     EmbeddedGraph: _write_embedded,
 }
