@@ -76,7 +76,7 @@ def describe(cells: Sequence[Cell]) -> Features:
         names += [f"{group}:{column}" for column in columns]
         groups += [group] * len(columns)
         values.append(table[row_of[index]].astype(np.float64))
-    return Features(tuple(names), tuple(groups), np.hstack(values))
+    return Features(tuple(names), tuple(groups), np.hstack(values), for_many=LARGE_SAMPLE_GROUPS)
 
 
 def _number(cell: Cell) -> int:

@@ -129,7 +129,7 @@ class ElasticSpace:
         """
         resolutions = np.array([network.resolution for network in networks], np.int64)
         parts = {
-            resolution: self.at(resolution).describe(  # type: ignore[attr-defined]  # chains come to have it
+            resolution: self.at(resolution).describe(
                 [network.architecture for network in networks if network.resolution == resolution]
             )
             for resolution in sorted(set(resolutions.tolist()) or {self.resolutions[-1]})
@@ -141,7 +141,9 @@ class ElasticSpace:
                 raise ValueError(f"{self.name}: columns at resolution {resolution} differ from the others'")
             values[resolutions == resolution, :-1] = part.values
         values[:, -1] = resolutions
-        return Features((*first.names, "resolution"), (*first.groups, "resolution"), values)
+        return replace(
+            first, names=(*first.names, "resolution"), groups=(*first.groups, "resolution"), values=values
+        )
 
     @cached_property
     def _chains(self) -> dict[int, SearchSpace]:

@@ -6,8 +6,8 @@ among layers as far as the measurements ask for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,11 +22,16 @@ class Features:
         names: of the columns; no name twice.
         groups: the group of every column.
         values: (networks, columns).
+        alike: of a group whose columns cost alike where they are alike, how alike: a covariance (columns of
+            the group, the same).
+        for_many: groups that are worth their columns only where hundreds of networks are measured.
     """
 
     names: tuple[str, ...]
     groups: tuple[str, ...]
     values: NDArray[np.float64]
+    alike: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    for_many: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise ValueError where names, groups and columns do not agree."""

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from ponas_core.blocks import Block, Placement, parse_block
+from ponas_core.features import Features
 from ponas_core.operators import Classifier, Recipe, TensorShape
 
 SPACE_NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -145,6 +146,12 @@ class SearchSpace:
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draw every op uniformly and independently."""
         return self.architecture([int(rng.integers(len(layer.blocks))) for layer in self.layers])
+
+    def describe(self, networks: Sequence[Architecture]) -> Features:
+        """Named numbers of networks for latency predictors."""
+        from ponas_core.chain_features import describe_chain
+
+        return describe_chain(self, networks)
 
     def enumerate(self) -> Iterator[Architecture]:
         """All architectures, the last layer changing fastest."""
