@@ -207,9 +207,12 @@ def _stem(rng: np.random.Generator) -> Kernel:
 
 def _of_squeeze_excite(rng: np.random.Generator) -> Kernel:
     """One of the two convolutions on a single pixel."""
-    wide, activation = _multiple_of_8(rng, 16, 1280), str(rng.choice(["relu", "sigmoid", "hsigmoid"]))
+    wide = _multiple_of_8(rng, 16, 1280)
+    activation = str(rng.choice(["relu", "relu", "sigmoid", "hsigmoid", "hswish", "linear"]))
     narrow = max(8, wide // int(rng.choice([4, 4, 16])) // 8 * 8)
-    return Kernel("conv", *((wide, 1, narrow) if rng.random() < 0.5 else (narrow, 1, wide)), activation=activation)
+    return Kernel(
+        "conv", *((wide, 1, narrow) if rng.random() < 0.5 else (narrow, 1, wide)), activation=activation
+    )
 
 
 def _details(kind: Kind, rng: np.random.Generator) -> dict[str, Any]:

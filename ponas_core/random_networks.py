@@ -1,6 +1,6 @@
-"""Networks drawn at random from the building blocks of published ones: what a sum over kernels is calibrated on.
+"""Networks drawn at random from the building blocks of published ones, to calibrate sums of kernels on.
 
-They share blocks with no published network as a whole: widths, depths, sizes, kernels and activations are drawn.
+None is a published network: widths, depths, sizes, windows and activations are drawn.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class NetworkWriter:
         """Height of a value."""
         return self.shapes[value][2]
 
-    def conv(self, at: str, out: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, act: str = "") -> str:
+    def conv(
+        self, at: str, out: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, act: str = ""
+    ) -> str:
         """A convolution with bias, padded by half of its window, and an activation."""
         channels, pad = self.channels(at), kernel // 2
         weight = self._weight(out, channels // groups, kernel, kernel)
@@ -116,7 +118,9 @@ class NetworkWriter:
             list(self.constants.values()),
         )
         opsets = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=opsets, producer_name="hwprofile")
+        model = helper.make_model(
+            graph, ir_version=IR_VERSION, opset_imports=opsets, producer_name="hwprofile"
+        )
         onnx.checker.check_model(model, full_check=True)
         return model
 
@@ -170,7 +174,9 @@ def _mobile(
     inside = writer.conv(at, hidden, act=activation)
     inside = writer.depthwise(inside, int(rng.choice([3, 5, 7])), stride, act=activation)
     if rng.random() < 0.4:
-        inside = writer.squeeze_excite(inside, max(8, hidden // 32 * 8), str(rng.choice(["sigmoid", "hsigmoid"])))
+        inside = writer.squeeze_excite(
+            inside, max(8, hidden // 32 * 8), str(rng.choice(["sigmoid", "hsigmoid"]))
+        )
     out = writer.conv(inside, width)
     return writer.add(at, out) if writer.shapes[at] == writer.shapes[out] else out
 

@@ -23,8 +23,9 @@ class FusedKernel:
     """One unit that a runtime executes, with all that its latency depends on.
 
     Attributes:
-        kind: what it computes: `conv`, `dwconv`, `gconv`, `fc`, `maxpool`, `avgpool`, `gap`, `add` (any arithmetic
-            on two tensors of one shape), `scale` (one number a channel), `concat`, `shuffle`, `softmax`, `act`.
+        kind: what it computes: `conv`, `dwconv`, `gconv`, `fc`, `maxpool`, `avgpool`, `gap`, `add` (any
+            arithmetic on two tensors of one shape), `scale` (by one number a channel), `concat`, `shuffle`,
+            `softmax`, `act`.
         shape_in: channels, height and width of the input; of `concat`, of all inputs together.
         shape_out: of the output.
         kernel: height and width of the window.

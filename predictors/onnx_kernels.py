@@ -1,7 +1,7 @@
 """Which fused kernels a runtime executes for an ONNX graph.
 
-The idea of nn-Meter (Zhang et al., MobiSys 2021): a runtime fuses operators, so the latency of a network is the
-sum over fused kernels, not over operators. Unlike there, an operator that no kernel stands for is named,
+The idea of nn-Meter (Zhang et al., MobiSys 2021): a runtime fuses operators, so the latency of a network is
+the sum over fused kernels, not over operators. Unlike there, an operator that no kernel stands for is named,
 never dropped. The rules are those of ONNX Runtime's CPU provider; other runtimes fuse much the same.
 """
 
@@ -35,9 +35,9 @@ _ACTIVATIONS = {
     "Relu": "relu", "Clip": "relu6", "Sigmoid": "sigmoid", "HardSigmoid": "hsigmoid", "HardSwish": "hswish",
     "LeakyRelu": "leakyrelu",
 }  # fmt: skip
-_FUSED_INTO: dict[str, set[str]] = {
-    **dict.fromkeys(CONVOLUTIONS, {"relu", "relu6", "sigmoid", "hsigmoid", "hswish", "leakyrelu"}),
-    **dict.fromkeys(("fc", "add"), {"relu", "relu6"}),
+_FUSED_INTO = {
+    **dict.fromkeys(CONVOLUTIONS, ("relu", "relu6", "sigmoid", "hsigmoid", "hswish", "leakyrelu")),
+    **dict.fromkeys(("fc", "add"), ("relu", "relu6")),
 }
 _GATED = {"hsigmoid": "hswish", "sigmoid": "swish"}
 """x times its gate, by the gate."""
@@ -97,7 +97,7 @@ class _Reader:
 
     def open_kernel(self, value: str) -> FusedKernel | None:
         """The kernel that makes a value which nobody else reads."""
-        if value not in self.made_by or self.values.readers(value) != 1:
+        if value not in self.made_by or self.values.uses(value) != 1:
             return None
         return self.kernels[self.made_by[value]]
 
@@ -118,7 +118,7 @@ def _convolution(reader: _Reader, node: onnx.NodeProto) -> bool:
     source = values.source_of_pad(node.input[0])
     shape_in, batch = values.image(source)
     groups = values.attribute(node, "group", 1)
-    if shape_in is None:
+    if shape_in is None or shape_in[0] != groups * weight[1]:
         return False
     depthwise = groups > 1 and groups == shape_in[0] == weight[0]
     kind = "dwconv" if depthwise else "gconv" if groups > 1 else "conv"
@@ -136,8 +136,7 @@ def _convolution(reader: _Reader, node: onnx.NodeProto) -> bool:
 
 def _pad(reader: _Reader, node: onnx.NodeProto) -> bool:
     """A pad that only convolutions and pools read is part of them."""
-    followers = [other.op_type for other in reader.values.nodes if node.output[0] in other.input]
-    if set(followers) <= {"Conv", "MaxPool"}:
+    if {other.op_type for other in reader.values.readers(node.output[0])} <= {"Conv", "MaxPool"}:
         reader.free["Pad"] += 1
         return True
     return False
@@ -145,7 +144,12 @@ def _pad(reader: _Reader, node: onnx.NodeProto) -> bool:
 
 def _batch_norm(reader: _Reader, node: onnx.NodeProto) -> bool:
     kernel = reader.open_kernel(node.input[0])
-    if kernel and kernel.kind in (*CONVOLUTIONS, "fc") and kernel.activation == "linear" and not kernel.residual:
+    if (
+        kernel
+        and kernel.kind in (*CONVOLUTIONS, "fc")
+        and kernel.activation == "linear"
+        and not kernel.residual
+    ):
         return reader.fold(node, node.input[0])
     return reader.add(node, "dwconv")  # what is not folded runs as a 1×1 convolution of every channel
 
@@ -155,16 +159,19 @@ def _activation(reader: _Reader, node: onnx.NodeProto) -> bool:
     if kind in _GATED and _gate_of(reader, node, source):
         return reader.add(node, "act", activation=_GATED[kind])
     kernel = reader.open_kernel(source)
-    able = {"relu"} if kernel and kernel.residual else _FUSED_INTO.get(kernel.kind, ()) if kernel else ()
-    if kernel and kernel.activation == "linear" and kind in able:
+    if kernel and kernel.activation == "linear" and kind in _fusible(kernel):
         return reader.fold(node, source, activation=kind)
     return reader.add(node, "act", activation=kind)
 
 
+def _fusible(kernel: FusedKernel) -> tuple[str, ...]:
+    """Activations that a kernel can do as well."""
+    return ("relu",) if kernel.residual else _FUSED_INTO.get(kernel.kind, ())
+
+
 def _gate_of(reader: _Reader, node: onnx.NodeProto, source: str) -> bool:
     """Whether a gate is multiplied with its own input; the product is then read along."""
-    values = reader.values
-    for other in values.nodes:
+    for other in reader.values.readers(source):
         if other.op_type == "Mul" and set(other.input) == {source, node.output[0]}:
             _skip(reader, other, node.output[0])
             return True
@@ -185,23 +192,23 @@ def _arithmetic(reader: _Reader, node: onnx.NodeProto) -> bool:
     constants = [name for name in node.input if values.is_constant(name)]
     tensors = [name for name in node.input if not values.is_constant(name)]
     if constants:
-        kernel = reader.open_kernel(tensors[0])
-        per_channel = values.is_per_channel(constants[0], tensors[0])
-        foldable = node.op_type in ("Add", "Sub", "Mul", "Div") and per_channel and kernel is not None
-        if foldable and kernel and kernel.kind in (*CONVOLUTIONS, "fc") and kernel.activation == "linear":
-            return reader.fold(node, tensors[0])
-        return reader.add(_with_input(node, tensors[0]), "act", activation="affine")
-    if len(tensors) != 2:
-        return False
+        return _with_constant(reader, node, tensors[0], constants[0])
     shapes = [values.image(name)[0] for name in tensors]
-    if shapes[0] is None or shapes[1] is None:
-        return False
-    if shapes[0] == shapes[1]:
+    if shapes[0] is not None and shapes[0] == shapes[1]:
         return _sum(reader, node, tensors)
-    large = 0 if math.prod(shapes[0]) > math.prod(shapes[1]) else 1
-    if shapes[1 - large] == (shapes[large][0], 1, 1):
-        return reader.add(_with_input(node, tensors[large]), "scale", inputs=2)
+    for tensor, shape, other in zip(tensors, shapes, reversed(shapes), strict=True):
+        if shape is not None and other == (shape[0], 1, 1):
+            return reader.add(_with_input(node, tensor), "scale", inputs=2)
     return False
+
+
+def _with_constant(reader: _Reader, node: onnx.NodeProto, tensor: str, constant: str) -> bool:
+    """Arithmetic with a constant: part of the weights before it where it can be, else a pass of its own."""
+    kernel = reader.open_kernel(tensor)
+    linear = kernel and kernel.kind in (*CONVOLUTIONS, "fc") and kernel.activation == "linear"
+    if linear and reader.values.is_per_channel(constant, tensor):
+        return reader.fold(node, tensor)
+    return reader.add(_with_input(node, tensor), "act", activation="affine")
 
 
 def _with_input(node: onnx.NodeProto, source: str) -> onnx.NodeProto:
@@ -216,13 +223,18 @@ def _sum(reader: _Reader, node: onnx.NodeProto, tensors: list[str]) -> bool:
     if node.op_type == "Add":
         for source in tensors:
             kernel = reader.open_kernel(source)
-            if kernel and kernel.kind in CONVOLUTIONS and kernel.activation == "linear" and not kernel.residual:
+            if (
+                kernel
+                and kernel.kind in CONVOLUTIONS
+                and kernel.activation == "linear"
+                and not kernel.residual
+            ):
                 return reader.fold(node, source, residual=True)
     return reader.add(node, "add", inputs=2)
 
 
 def _long_hard_swish(reader: _Reader, node: onnx.NodeProto) -> bool:
-    """x * relu6(x + 3) / 6 written out; runtimes execute it node by node."""
+    """Hard swish as x * relu6(x + 3) / 6; runtimes execute it node by node."""
     values = reader.values
     if node.op_type != "Add" or not any(values.number(name) == 3.0 for name in node.input):
         return False

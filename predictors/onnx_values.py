@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
@@ -34,14 +34,18 @@ class Values:
         self._numbers = {
             tensor.name: numpy_helper.to_array(tensor)
             for tensor in graph.initializer
-            if math.prod(tensor.dims) <= _SMALL
+            if math.prod(tensor.dims) <= _SMALL and tensor.data_location != onnx.TensorProto.EXTERNAL
         }
         self._constants = {tensor.name for tensor in graph.initializer}
-        self._aliases: dict[str, str] = {}
+        self._pads: dict[str, str] = {}
+        self._read_by: dict[str, list[onnx.NodeProto]] = {}
+        self._outputs = Counter(value.name for value in graph.output)
         for node in self.nodes:
             self._note_constant(node)
-        outputs = [value.name for value in graph.output]
-        self._readers = Counter([*(name for node in self.nodes for name in node.input), *outputs])
+            if node.op_type == "Pad":
+                self._pads[node.output[0]] = node.input[0]
+            for name in node.input:
+                self._read_by.setdefault(name, []).append(node)
 
     @classmethod
     def of(cls, model: onnx.ModelProto) -> Values:
@@ -91,7 +95,7 @@ class Values:
         if shape is None or not 1 <= len(shape) <= 4 or 0 in shape:
             return None, 1
         if len(shape) == 4:
-            return cast("Shape", shape[1:]), shape[0]
+            return (shape[1], shape[2], shape[3]), shape[0]
         if len(shape) == 3:
             return (shape[2], shape[1], 1), shape[0]
         return (shape[-1], 1, 1), math.prod(shape[:-1])
@@ -117,34 +121,30 @@ class Values:
         rank = len(self.shape(tensor) or ())
         axis = 1 if rank == 4 else rank - 1
         full = (1,) * (rank - len(shape)) + shape
-        return math.prod(shape) == 1 or (
-            len(full) == rank and full[axis] == image[0] == math.prod(shape)
-        )
+        return math.prod(shape) == 1 or (len(full) == rank and full[axis] == image[0] == math.prod(shape))
 
-    def readers(self, name: str) -> int:
-        """How many nodes read a value; being an output of the graph counts as one."""
-        return self._readers[name]
+    def readers(self, name: str) -> list[onnx.NodeProto]:
+        """The nodes that read a value."""
+        return self._read_by.get(name, [])
+
+    def uses(self, name: str) -> int:
+        """How often a value is read; being an output of the graph counts as once."""
+        return len(self.readers(name)) + self._outputs[name]
 
     def only_reader(self, name: str, operator: str) -> onnx.NodeProto | None:
         """The node that alone reads a value, if it is of this operator."""
-        if self._readers[name] != 1:
-            return None
-        return next((node for node in self.nodes if name in node.input and node.op_type == operator), None)
+        found = self.readers(name)
+        return found[0] if self.uses(name) == 1 and found and found[0].op_type == operator else None
 
     def source_of_pad(self, name: str) -> str:
         """What a pad pads, if this value is a pad's result; else the value itself."""
-        for node in self.nodes:
-            if node.op_type == "Pad" and node.output[0] == name:
-                return str(node.input[0])
-        return name
+        return self._pads.get(name, name)
 
     def rename(self, name: str, to: str) -> None:
-        """Let everybody who reads one value read another."""
-        for node in self.nodes:
-            for index, given in enumerate(node.input):
-                if given == name:
-                    node.input[index] = to
-        self._readers[to] = self._readers[name]
+        """Let everybody who reads one value read another, and nobody else read that."""
+        self._read_by[to], self._outputs[to] = self.readers(name), self._outputs[name]
+        for node in self._read_by[to]:
+            node.input[:] = [to if given == name else given for given in node.input]
 
     def attribute(self, node: onnx.NodeProto, name: str, default: Any) -> Any:
         """An attribute of a node."""
@@ -175,7 +175,7 @@ def _fix_batch(value: onnx.ValueInfoProto) -> None:
             continue
         if axis > 0:
             raise UnreadableGraph(
-                f"input {value.name!r} has the symbolic size {size.dim_param or '?'} (axis {axis}): fix it, with "
-                "python -m onnxruntime.tools.make_dynamic_shape_fixed"
+                f"input {value.name!r} has the symbolic size {size.dim_param or '?'} (axis {axis}): fix it, "
+                "with python -m onnxruntime.tools.make_dynamic_shape_fixed"
             )
         size.dim_value = 1
