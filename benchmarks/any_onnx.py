@@ -187,6 +187,8 @@ def main() -> None:
     print(
         f"\nMAPE {error.mean():.1%}, bias {np.mean(errors):+.1%}, within ±10 %: {np.mean(error <= 0.1):.0%}"
     )
+    widths = [truth.summary(one.file.name).half_width for one in found]
+    print(f"the measurements themselves: ±{np.median(widths):.1%} (median of their 95 % intervals)")
     print("held-out kernels, MAPE of each kind:")
     for kind, mape in held_out_errors(measured_kernels(kernels)).items():
         print(f"  {kind:8} {mape:.1%}")

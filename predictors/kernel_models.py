@@ -29,8 +29,8 @@ FEWEST = 4
 FOLDS = 5
 MARGIN = 0.05
 """How far beyond the measured kernels of its kind a kernel may lie, as a share of their range."""
-STILL_KNOWN = 0.6
-"""Beyond this share of what the process is unsure of far away, no measured kernel is near."""
+NEAR = 0.5
+"""Correlation that the process sees between two kernels which are near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,6 @@ class KindModel:
     Attributes:
         weights_: of the roofline's terms, milliseconds, the terms scaled to at most 1.
         process_: the Gaussian process of log(latency / roofline).
-        sd_: what it is unsure of far from all measured kernels, as a standard deviation.
     """
 
     def fit(self, kernels: Sequence[FusedKernel], latencies_ms: Sequence[float]) -> KindModel:
@@ -82,7 +81,6 @@ class KindModel:
             # a length at its upper bound is the finding that a feature does not matter
             warnings.simplefilter("ignore", ConvergenceWarning)
             self.process_.fit(self._scaled(places), np.log(times / self._roofline_ms(terms)))
-        self.sd_ = math.sqrt(float(self.process_.kernel_.diag(np.zeros((1, int(self.varied_.sum()))))[0]))
         return self
 
     def predict(self, kernels: Sequence[FusedKernel]) -> list[KernelLatency]:
@@ -94,7 +92,8 @@ class KindModel:
         medians = self._roofline_ms(terms) * np.exp(logs)
         margin = MARGIN * (self.high_ - self.low_)
         inside = ((places >= self.low_ - margin) & (places <= self.high_ + margin)).all(axis=1)
-        near = sds <= STILL_KNOWN * self.sd_
+        correlation = self.process_.kernel_.k1.k2  # of the sum (constant * Matern) + noise
+        near = correlation(self._scaled(places), self.process_.X_train_).max(axis=1) >= NEAR
         return [
             KernelLatency(float(median), float(sd), bool(known))
             for median, sd, known in zip(medians, sds, inside & near, strict=True)

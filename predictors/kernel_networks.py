@@ -27,7 +27,7 @@ from predictors.kernels import CONVOLUTIONS, Decomposition, FusedKernel
 CONFIDENCE = 0.95
 WITH_LAYOUT = (*CONVOLUTIONS, "maxpool", "avgpool", "gap")
 """Kinds that runtimes execute in a layout of their own."""
-KIND_SD, INTERCEPT_SD, FEATURE_SD = 0.1, 0.05, 0.1
+KIND_SD, INTERCEPT_SD, FEATURE_SD = 0.05, 0.05, 0.1
 """Prior spreads: of a kind's slope around 1; of what each other feature adds, relative to a network."""
 NOISE_SD, NOISE_WEIGHT = 0.05, 5
 """Prior of the relative residuals, worth so many networks."""
