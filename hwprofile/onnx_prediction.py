@@ -63,6 +63,7 @@ def model_of(profile: Profile) -> KernelNetworks:
         UserError: the profile holds no kernels, or kernels that this version does not know.
     """
     batch = _batch(profile)
+    measured = measured_kernels(profile)
     networks = [
         MeasuredNetwork(
             decomposed(calibration_network(name, batch), name).kernels, profile.summary(name).median_ms
@@ -70,7 +71,7 @@ def model_of(profile: Profile) -> KernelNetworks:
         for name in profile.of_kind("network")
         if profile.usable_visits(name)
     ]
-    return KernelNetworks().fit(measured_kernels(profile), networks)
+    return KernelNetworks().fit(measured, networks)
 
 
 def measured_kernels(profile: Profile) -> dict[FusedKernel, float]:

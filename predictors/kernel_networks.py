@@ -27,8 +27,9 @@ from predictors.kernels import CONVOLUTIONS, Decomposition, FusedKernel
 CONFIDENCE = 0.95
 WITH_LAYOUT = (*CONVOLUTIONS, "maxpool", "avgpool", "gap")
 """Kinds that runtimes execute in a layout of their own."""
-KIND_SD, INTERCEPT_SD, FEATURE_SD = 0.05, 0.05, 0.1
-"""Prior spreads: of a kind's slope around 1; of what each other feature adds, relative to a network."""
+KIND_SD, FEATURE_SD, CALLS_SD = 0.05, 0.1, 3.0
+"""Prior spreads: of a kind's slope around 1; of what traffic of a sort adds, relative to a network; of what
+the network itself adds, in calls of the runtime (a kernel: one call)."""
 NOISE_SD, NOISE_WEIGHT = 0.05, 5
 """Prior of the relative residuals, worth so many networks."""
 SMALLEST_SHARE = 0.2
@@ -116,10 +117,9 @@ class KernelNetworks:
         if not rows:
             return
         features = np.stack(rows)
-        typical_ms, moved = times_ms.mean(), np.maximum(features.mean(axis=0)[-5:-1], 1e-12)
-        prior_sd = np.array(
-            [*[KIND_SD] * len(self.kinds_), *FEATURE_SD * typical_ms / moved, INTERCEPT_SD * typical_ms]
-        )
+        traffic = np.maximum(features.mean(axis=0)[-4:-1], 1e-12)
+        traffic_sd = FEATURE_SD * times_ms.mean() / traffic
+        prior_sd = np.array([*[KIND_SD] * len(self.kinds_), a_call, *traffic_sd, CALLS_SD * a_call])
         design, sd = features / times_ms[:, None], NOISE_SD
         for _ in range(5):
             precision = design.T @ design / sd**2 + np.diag(prior_sd**-2.0)
