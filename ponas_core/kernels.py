@@ -108,7 +108,9 @@ class Kernel:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates; 0 where nothing is multiplied and added up."""
+        """Multiply-accumulates, a factor for every element included; 0 where nothing is multiplied."""
+        if self.kind == "scale":
+            return self.channels * self.size**2
         if self.kind not in _WITH_WEIGHTS:
             return 0
         out = self.channels_out or self.channels

@@ -65,7 +65,9 @@ class FusedKernel:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates; 0 where nothing is multiplied and added up."""
+        """Multiply-accumulates, a factor for every element included; 0 where nothing is multiplied."""
+        if self.kind == "scale":
+            return self.elements_out
         if self.kind not in (*CONVOLUTIONS, "fc"):
             return 0
         return self.batch * math.prod(self.shape_out[1:]) * self._weights
