@@ -12,26 +12,73 @@ from hwprofile.errors import UserError
 from hwprofile.profile import Profile
 from hwprofile.profile_lines import ProfileError
 from ponas_core.accuracies import accuracies_from_csv, has_published_accuracies, published_accuracies
+from ponas_core.cell_space import CELL_SPACES, CellSpace
+from ponas_core.elastic import ElasticSpace
 from ponas_core.score_table import Scores, ScoreTable, ScoreTableError, fitted_table, macs_proxy
 from ponas_core.space import SearchSpace
-from ponas_core.space_file import SpaceError, load_space, shipped_space, shipped_spaces
+from ponas_core.space_file import (
+    SpaceError,
+    elastic_space,
+    load_elastic_space,
+    load_space,
+    shipped_space,
+    shipped_spaces,
+)
 
 
 def space_named(name: str) -> SearchSpace:
-    """A shipped space by name, or a user's by the path of its TOML file.
+    """A chain of blocks: a shipped space by name, or a user's by the path of its TOML file.
 
     Raises:
-        UserError: no such space; the message lists the shipped ones.
+        UserError: no such space (the message lists the shipped ones), or one of cells.
     """
-    if name in shipped_spaces():
-        return shipped_space(name)
-    if not name.endswith(".toml"):
-        known = ", ".join(shipped_spaces())
-        raise UserError(f"no space {name!r}; shipped: {known}; or give the path of your own .toml file")
+    space = network_space_named(name)
+    if isinstance(space, SearchSpace):
+        return space
+    raise UserError(
+        f"{name} is a space of cells, and this command needs a chain of blocks; write cells with "
+        f"`hwprofile export --space {name} --arch CELL --out net.onnx` and measure the files with "
+        "`hwprofile bench --onnx net.onnx`"
+    )
+
+
+def network_space_named(name: str) -> SearchSpace | CellSpace:
+    """A shipped space by name, of cells too, or a user's by the path of its TOML file.
+
+    `NAME@160` is an elastic space at that resolution; without one it is that of its file.
+
+    Raises:
+        UserError: no such space or resolution; the message lists the known ones.
+    """
+    if name in CELL_SPACES:
+        return CELL_SPACES[name]
+    family, _, resolution = name.rpartition("@")
     try:
-        return load_space(Path(name))
+        if family and resolution.isdecimal():
+            return elastic_space_named(family).at(int(resolution))
+        return shipped_space(name) if _is_shipped(name) else load_space(Path(name))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def elastic_space_named(name: str) -> ElasticSpace:
+    """A shipped space by name, or a user's by its path, at all of its resolutions.
+
+    Raises:
+        UserError: no such space, or it has one resolution only.
+    """
+    try:
+        return elastic_space(name) if _is_shipped(name) else load_elastic_space(Path(name))
     except SpaceError as error:
         raise UserError(str(error)) from error
+
+
+def _is_shipped(name: str) -> bool:
+    """Whether a space comes along; else its name must be that of a file."""
+    if name not in shipped_spaces() and not name.endswith(".toml"):
+        known = ", ".join(shipped_spaces())
+        raise UserError(f"no space {name!r}; shipped: {known}; or give the path of your own .toml file")
+    return name in shipped_spaces()
 
 
 def scores_named(space: SearchSpace, name: str | None) -> Scores:

@@ -9,13 +9,14 @@ from devices.catalog import PRESETS
 from devices.runtimes.catalog import RUNTIMES
 from hwprofile.display import table
 from ponas_core.accuracies import has_published_accuracies
+from ponas_core.cell_space import CELL_SPACES
 from ponas_core.space_file import shipped_space, shipped_spaces
 
 
 def spaces() -> list[dict[str, Any]]:
-    """The shipped spaces."""
+    """The shipped spaces; those of cells have no layers and blocks to choose."""
     found = [shipped_space(name) for name in shipped_spaces()]
-    return [
+    chains: list[dict[str, Any]] = [
         {
             "name": space.name,
             "layers": len(space.layers),
@@ -26,6 +27,18 @@ def spaces() -> list[dict[str, Any]]:
         }
         for space in found
     ]
+    cells = [
+        {
+            "name": space.name,
+            "layers": None,
+            "networks": space.size,
+            "distinct_blocks": None,
+            "accuracies": False,
+            "description": space.description,
+        }
+        for space in CELL_SPACES.values()
+    ]
+    return chains + cells
 
 
 def spaces_table() -> str:
@@ -33,9 +46,9 @@ def spaces_table() -> str:
     rows = [
         [
             space["name"],
-            str(space["layers"]),
+            str(space["layers"] or "cells"),
             f"{space['networks']:.3g}" if space["networks"] > 1e6 else str(space["networks"]),
-            str(space["distinct_blocks"]),
+            str(space["distinct_blocks"] or "-"),
             "published" if space["accuracies"] else "none",
             space["description"],
         ]

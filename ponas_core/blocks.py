@@ -14,9 +14,11 @@ from typing import ClassVar, TypeAlias
 from ponas_core.operators import (
     ACTIVATIONS,
     Activation,
+    ChannelShuffle,
     Classifier,
     Convolution,
     EmbeddedGraph,
+    Gate,
     Operator,
     Recipe,
     SqueezeExcite,
@@ -25,6 +27,7 @@ from ponas_core.operators import (
 
 SQUEEZE_REDUCTION = 4  # PONAS, released models: a quarter of the expanded width,
 SQUEEZE_SMALLEST = 8  # at least eight channels
+SQUEEZE_MULTIPLE = 8  # Once-for-All, released models: a quarter, rounded to a multiple of eight
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +65,16 @@ class Placement:
 class MBConv:
     """Inverted residual (MobileNetV2): 1×1 expansion, depthwise k×k, 1×1 projection.
 
-    Expansion 1 has no expansion convolution. The residual is there where the shape is kept.
+    Expansion 1 has no expansion convolution. The residual is there where the shape is kept. Squeeze-excite
+    stands behind the depthwise convolution where it has a gate: `_se` with a sigmoid as PONAS has it, `_hse`
+    with a hard sigmoid as MobileNetV3 (Howard et al., ICCV 2019) and Once-for-All have it.
     """
 
     kernel: int
     expansion: int
-    squeeze_excite: bool = False
+    squeeze_excite: Gate | None = None
 
-    pattern: ClassVar[re.Pattern[str]] = re.compile(r"mb_k([1-9][0-9]?)_e([1-9][0-9]?)(_se)?")
+    pattern: ClassVar[re.Pattern[str]] = re.compile(r"mb_k([1-9][0-9]?)_e([1-9][0-9]?)(_se|_hse|)")
 
     def __post_init__(self) -> None:
         """Raise ValueError for an even kernel or a number outside 1 to 99."""
@@ -78,11 +83,12 @@ class MBConv:
     @classmethod
     def from_match(cls, match: re.Match[str]) -> MBConv:
         """Build the block from a match of `pattern`."""
-        return cls(int(match[1]), int(match[2]), match[3] is not None)
+        gate = next(gate for gate, ending in _GATE_ENDINGS.items() if ending == match[3])
+        return cls(int(match[1]), int(match[2]), gate)
 
     def __str__(self) -> str:
         """Write the block string."""
-        return f"mb_k{self.kernel}_e{self.expansion}{'_se' if self.squeeze_excite else ''}"
+        return f"mb_k{self.kernel}_e{self.expansion}{_GATE_ENDINGS[self.squeeze_excite]}"
 
     def recipe(self, place: Placement) -> Recipe:
         """Operators of the block at this placement."""
@@ -93,9 +99,69 @@ class MBConv:
             chain.append(Convolution(channels, width, 1, 1, 1, act))
         chain.append(Convolution(width, width, self.kernel, place.stride, width, act))
         if self.squeeze_excite:
-            chain.append(SqueezeExcite(width, max(SQUEEZE_SMALLEST, width // SQUEEZE_REDUCTION)))
+            hidden = _squeezed(width, self.squeeze_excite)
+            chain.append(SqueezeExcite(width, hidden, self.squeeze_excite))
         chain.append(Convolution(width, place.channels_out, 1, 1, 1, "linear"))
         return Recipe(tuple(chain), residual=place.keeps_shape)
+
+
+_GATE_ENDINGS: dict[Gate | None, str] = {None: "", "sigmoid": "_se", "hard_sigmoid": "_hse"}
+
+
+def _squeezed(width: int, gate: Gate) -> int:
+    """Channels between the two convolutions of a squeeze-excite."""
+    quarter = width // SQUEEZE_REDUCTION
+    if gate == "sigmoid":
+        return max(SQUEEZE_SMALLEST, quarter)
+    rounded = (quarter + SQUEEZE_MULTIPLE // 2) // SQUEEZE_MULTIPLE * SQUEEZE_MULTIPLE
+    if 10 * rounded < 9 * quarter:  # never more than a tenth below what was asked for
+        rounded += SQUEEZE_MULTIPLE
+    return max(SQUEEZE_MULTIPLE, rounded)
+
+
+@dataclass(frozen=True, slots=True)
+class FBConv:
+    """Block of FBNet (Wu et al., CVPR 2019): 1×1, depthwise k×k, 1×1, the 1×1 in groups or not.
+
+    Unlike `MBConv`, expansion 1 has its first 1×1 convolution too. With groups, channels are shuffled behind
+    it. The residual is there where the shape is kept.
+    """
+
+    kernel: int
+    expansion: int
+    groups: int = 1
+
+    pattern: ClassVar[re.Pattern[str]] = re.compile(
+        r"fb_k([1-9][0-9]?)_e([1-9][0-9]?)(?:_g([2-9]|[1-9][0-9]))?"
+    )
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an even kernel or a number outside 1 to 99."""
+        _check_numbers(self)
+
+    @classmethod
+    def from_match(cls, match: re.Match[str]) -> FBConv:
+        """Build the block from a match of `pattern`."""
+        return cls(int(match[1]), int(match[2]), int(match[3] or 1))
+
+    def __str__(self) -> str:
+        """Write the block string."""
+        return f"fb_k{self.kernel}_e{self.expansion}{f'_g{self.groups}' if self.groups != 1 else ''}"
+
+    def recipe(self, place: Placement) -> Recipe:
+        """Operators of the block at this placement; ValueError where groups do not divide the channels."""
+        channels, act, groups = place.shape_in.channels, place.activation, self.groups
+        if channels % groups or place.channels_out % groups:
+            raise ValueError(f"{self}: {groups} groups do not divide {channels} and {place.channels_out}")
+        width = channels * self.expansion
+        shuffle = (ChannelShuffle(groups),) if groups > 1 else ()
+        chain: tuple[Operator, ...] = (
+            Convolution(channels, width, 1, 1, groups, act),
+            *shuffle,
+            Convolution(width, width, self.kernel, place.stride, width, act),
+            Convolution(width, place.channels_out, 1, 1, groups, "linear"),
+        )
+        return Recipe(chain, residual=place.keeps_shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,22 +220,34 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class PoolLinear:
-    """Global average pool and linear classifier; `channels` of its layer are the classes."""
+    """Global average pool and linear classifier; `channels` of its layer are the classes.
 
-    pattern: ClassVar[re.Pattern[str]] = re.compile("classifier")
+    `_h1280` puts a linear layer of so many channels in between, without bias and with the activation of the
+    layer: the end of MobileNetV3 as Once-for-All has it.
+    """
+
+    hidden: int = 0
+
+    pattern: ClassVar[re.Pattern[str]] = re.compile(r"classifier(?:_h([1-9][0-9]{0,5}))?")
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for hidden channels beyond six digits."""
+        if not self.pattern.fullmatch(str(self)):
+            raise ValueError(f"{self}: hidden channels are a whole number from 1 to 999999")
 
     @classmethod
     def from_match(cls, match: re.Match[str]) -> PoolLinear:
         """Build the block from a match of `pattern`."""
-        return cls()
+        return cls(int(match[1] or 0))
 
     def __str__(self) -> str:
         """Write the block string."""
-        return "classifier"
+        return f"classifier{f'_h{self.hidden}' if self.hidden else ''}"
 
     def recipe(self, place: Placement) -> Recipe:
         """Operators of the block at this placement."""
-        return Recipe((Classifier(place.shape_in.channels, place.channels_out),))
+        activation: Activation = place.activation if self.hidden else "linear"
+        return Recipe((Classifier(place.shape_in.channels, place.channels_out, self.hidden, activation),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,15 +289,19 @@ class OnnxBlock:
         return Recipe((self.graph,))
 
 
-Block: TypeAlias = MBConv | Conv | Skip | PoolLinear | OnnxBlock
+Block: TypeAlias = MBConv | FBConv | Conv | Skip | PoolLinear | OnnxBlock
 
 BLOCK_KINDS: tuple[tuple[type[Block], str], ...] = (
     (MBConv, "mb_k5_e6"),
     (MBConv, "mb_k5_e6_se"),
+    (MBConv, "mb_k5_e6_hse"),
+    (FBConv, "fb_k3_e6"),
+    (FBConv, "fb_k3_e1_g2"),
     (Conv, "conv_k3"),
     (Conv, "conv_k1_linear"),
     (Skip, "skip"),
     (PoolLinear, "classifier"),
+    (PoolLinear, "classifier_h1280"),
     (OnnxBlock, "onnx:file.onnx"),
 )
 """Every kind of block with an example of its string."""
@@ -239,8 +321,8 @@ def parse_block(text: str) -> Block:
     raise ValueError(f"unknown block {text!r}; blocks are written like: {known}")
 
 
-def _check_numbers(block: MBConv | Conv) -> None:
+def _check_numbers(block: MBConv | FBConv | Conv) -> None:
     if not block.pattern.fullmatch(str(block)):
-        raise ValueError(f"{block}: kernel and expansion are whole numbers from 1 to 99")
+        raise ValueError(f"{block}: kernel, expansion and groups are whole numbers from 1 to 99")
     if block.kernel % 2 == 0:
         raise ValueError(f"kernel {block.kernel} is even; only odd kernels keep the size of the tensor")

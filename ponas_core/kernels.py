@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ponas_core.onnx_graph import INPUT, IR_VERSION, OUTPUT
+from ponas_core.onnx_writer import INPUT, IR_VERSION, OUTPUT
 
 Kind: TypeAlias = Literal[
     "conv", "dwconv", "gconv", "fc", "maxpool", "avgpool", "gap", "add", "scale", "concat", "shuffle",

@@ -1,41 +1,12 @@
-"""Blocks and networks as ONNX graphs, written directly from their recipes: no torch, no exporter.
-
-`ir_version` and opset are written explicitly: onnx's own defaults are newer than what runtimes on
-boards read.
-"""
+"""Blocks and networks as ONNX graphs, written directly from their recipes."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import astuple
-from typing import Any
-
-import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
-from ponas_core.onnx_blocks import OLDEST_OPSET, model_of
-from ponas_core.operators import (
-    BATCH_NORM_EPSILON,
-    Activation,
-    Classifier,
-    Convolution,
-    EmbeddedGraph,
-    Operator,
-    Recipe,
-    SqueezeExcite,
-    TensorShape,
-)
+from ponas_core.onnx_writer import LAYER_END, GraphWriter
 from ponas_core.space import Architecture, Layer
-from ponas_core.weights import RandomWeights, Weights, fold_batch_norm
-
-IR_VERSION = 8
-OPSET = OLDEST_OPSET
-INPUT, OUTPUT = "input", "output"
-LAYER_END = "/"
-"""Ends the layer's name in the names of its nodes and values."""
+from ponas_core.weights import RandomWeights, Weights
 
 
 def layer_of(node: str) -> str | None:
@@ -56,7 +27,7 @@ def block_model(layer: Layer, op: int, weights: Weights | None = None, batch: in
     recipe = layer.recipe(op)
     if not recipe.operators:
         raise ValueError(f"{layer.blocks[op]} in {layer.name} is the identity: it has no graph")
-    writer = _Writer(layer.place.shape_in, weights or RandomWeights())
+    writer = GraphWriter(layer.place.shape_in, weights or RandomWeights())
     writer.add(recipe, layer.name)
     return writer.model(batch, {"block": layer.key(op) or ""})
 
@@ -68,7 +39,7 @@ def network_model(
 
     The model's metadata hold space, architecture, blocks and whether the weights are random or trained.
     """
-    writer = _Writer(architecture.space.shape_in, weights or RandomWeights())
+    writer = GraphWriter(architecture.space.shape_in, weights or RandomWeights())
     for layer, op in architecture.chain:
         writer.add(layer.recipe(op), layer.name)
     notes = {
@@ -77,154 +48,3 @@ def network_model(
         "blocks": ",".join(map(str, architecture.blocks)),
     }
     return writer.model(batch, notes)
-
-
-class _Writer:
-    """Collects nodes and constants of one graph while the value `at` walks from input to output."""
-
-    def __init__(self, shape: TensorShape, weights: Weights) -> None:
-        self.shape_in = self.shape = shape
-        self.flat = False  # a classifier's result is (batch, classes)
-        self.weights = weights
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, onnx.TensorProto] = {}
-        self.at = INPUT
-        self.layer = ""
-        self.opset = OPSET
-        self._numbers = itertools.count()
-
-    def add(self, recipe: Recipe, layer_name: str) -> None:
-        """Append a block's operators, and the residual sum where there is one."""
-        start, self.layer = self.at, layer_name
-        for position, operator in enumerate(recipe.operators):
-            _WRITERS[type(operator)](self, operator, f"{layer_name}.{position}")
-            self.shape = operator.output(self.shape)
-            self.flat = isinstance(operator, Classifier)
-        if recipe.residual:
-            self.node("Add", [start, self.at])
-
-    def node(self, kind: str, inputs: Iterable[str], **attributes: Any) -> str:
-        """Append a node; its output becomes the current value."""
-        self.at = f"{self.layer}{LAYER_END}{kind.lower()}_{next(self._numbers)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [self.at], name=self.at, **attributes))
-        return self.at
-
-    def constant(self, name: str, array: NDArray[Any]) -> str:
-        """Add a constant once and give its name."""
-        if name not in self.constants:
-            self.constants[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
-        return name
-
-    def parameter(self, name: str, shape: tuple[int, ...]) -> str:
-        """Add a weight of this name as a constant."""
-        return self.constant(name, self.weights.get(name, shape))
-
-    def activation(self, kind: Activation) -> None:
-        """Append an activation; `linear` is none."""
-        if kind == "relu":
-            self.node("Relu", [self.at])
-        elif kind == "relu6":
-            low = self.constant("relu6_low", np.array(0.0, np.float32))
-            high = self.constant("relu6_high", np.array(6.0, np.float32))
-            self.node("Clip", [self.at, low, high])
-
-    def model(self, batch: int, notes: Mapping[str, str]) -> onnx.ModelProto:
-        """The finished, checked model."""
-        if not self.nodes:
-            raise ValueError("every layer is the identity: there is no operator to write")
-        for node in self.nodes:
-            node.input[:] = [OUTPUT if value == self.at else value for value in node.input]
-            node.output[:] = [OUTPUT if value == self.at else value for value in node.output]
-        dims_in = [batch, *astuple(self.shape_in)]
-        dims_out = [batch, self.shape.channels] if self.flat else [batch, *astuple(self.shape)]
-        graph = helper.make_graph(
-            self.nodes,
-            "hwprofile",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, dims_in)],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, dims_out)],
-            list(self.constants.values()),
-        )
-        opsets = [helper.make_opsetid("", self.opset)]
-        model = helper.make_model(
-            graph, ir_version=IR_VERSION, opset_imports=opsets, producer_name="hwprofile"
-        )
-        helper.set_model_props(model, {**notes, "weights": self.weights.origin})
-        _check(model)
-        return model
-
-
-def _check(model: onnx.ModelProto) -> None:
-    """Raise ValueError where the shapes that follow from the nodes differ from the recipe's."""
-    try:
-        onnx.checker.check_model(model, full_check=True)  # nodes, types, and shapes inferred strictly
-    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
-        raise ValueError(f"the graph does not fit together: {error}") from error
-
-
-def _write_convolution(writer: _Writer, operator: Convolution, name: str) -> None:
-    channels = (operator.channels_out,)
-    weight, bias = fold_batch_norm(
-        writer.weights.get(f"{name}.weight", operator.weight_shape),
-        gamma=writer.weights.get(f"{name}.gamma", channels),
-        beta=writer.weights.get(f"{name}.beta", channels),
-        mean=writer.weights.get(f"{name}.mean", channels),
-        variance=writer.weights.get(f"{name}.variance", channels),
-        epsilon=BATCH_NORM_EPSILON,
-    )
-    kernel, pad = operator.kernel, operator.kernel // 2
-    writer.node(
-        "Conv",
-        [writer.at, writer.constant(f"{name}.weight", weight), writer.constant(f"{name}.bias", bias)],
-        kernel_shape=[kernel, kernel],
-        pads=[pad, pad, pad, pad],
-        strides=[operator.stride, operator.stride],
-        group=operator.groups,
-    )
-    writer.activation(operator.activation)
-
-
-def _write_squeeze_excite(writer: _Writer, operator: SqueezeExcite, name: str) -> None:
-    source, channels, hidden = writer.at, operator.channels, operator.hidden
-    writer.node("GlobalAveragePool", [source])
-    _write_pointwise(writer, f"{name}.reduce", hidden, channels)
-    writer.node("Relu", [writer.at])
-    _write_pointwise(writer, f"{name}.expand", channels, hidden)
-    writer.node("Sigmoid", [writer.at])
-    writer.node("Mul", [source, writer.at])
-
-
-def _write_pointwise(writer: _Writer, name: str, channels_out: int, channels_in: int) -> None:
-    weight = writer.parameter(f"{name}.weight", (channels_out, channels_in, 1, 1))
-    bias = writer.parameter(f"{name}.bias", (channels_out,))
-    writer.node("Conv", [writer.at, weight, bias], kernel_shape=[1, 1])
-
-
-def _write_classifier(writer: _Writer, operator: Classifier, name: str) -> None:
-    writer.node("GlobalAveragePool", [writer.at])
-    writer.node("Flatten", [writer.at])
-    weight = writer.parameter(f"{name}.weight", (operator.classes, operator.channels))
-    bias = writer.parameter(f"{name}.bias", (operator.classes,))
-    writer.node("Gemm", [writer.at, weight, bias], transB=1)
-
-
-def _write_embedded(writer: _Writer, operator: EmbeddedGraph, name: str) -> None:
-    model = model_of(operator)
-    graph = onnx.compose.add_prefix(model, f"{writer.layer}{LAYER_END}{name}.").graph
-    writer.opset = max(writer.opset, *(item.version for item in model.opset_import if not item.domain))
-    constants = {tensor.name for tensor in graph.initializer}
-    source = next(value.name for value in graph.input if value.name not in constants)
-    for tensor in graph.initializer:
-        writer.constants[tensor.name] = tensor
-    for node in graph.node:
-        node.input[:] = [writer.at if value == source else value for value in node.input]
-        writer.nodes.append(node)
-    writer.at = graph.output[0].name
-
-
-_WRITERS: dict[type[Operator], Callable[[_Writer, Any, str], None]] = {
-    Convolution: _write_convolution,
-    SqueezeExcite: _write_squeeze_excite,
-    Classifier: _write_classifier,
-    EmbeddedGraph: _write_embedded,
-}
-"""How each operator becomes ONNX nodes; a new operator is one row."""

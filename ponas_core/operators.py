@@ -9,8 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Activation: TypeAlias = Literal["linear", "relu", "relu6"]
-ACTIVATIONS: tuple[Activation, ...] = ("linear", "relu", "relu6")
+Activation: TypeAlias = Literal["linear", "relu", "relu6", "hswish"]
+ACTIVATIONS: tuple[Activation, ...] = ("linear", "relu", "relu6", "hswish")
+"""`hswish` is x · relu6(x + 3) / 6 (MobileNetV3)."""
+
+Gate: TypeAlias = Literal["sigmoid", "hard_sigmoid"]
+"""`hard_sigmoid` is relu6(x + 3) / 6 (MobileNetV3)."""
 
 BATCH_NORM_EPSILON = 1e-3  # ProxylessNAS' released models; trained weights bring their own statistics
 
@@ -84,10 +88,11 @@ class Convolution:
 
 @dataclass(frozen=True, slots=True)
 class SqueezeExcite:
-    """Global pool, 1×1 convolution, ReLU, 1×1 convolution, sigmoid, product with the input."""
+    """Global pool, 1×1 convolution, ReLU, 1×1 convolution, gate, product with the input."""
 
     channels: int
     hidden: int
+    gate: Gate = "sigmoid"
 
     def output(self, shape: TensorShape) -> TensorShape:
         """Shape of the result: that of the input."""
@@ -109,11 +114,44 @@ class SqueezeExcite:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelShuffle:
+    """Channels dealt out anew: of the groups side by side, the first of each, then the second of each.
+
+    What lets grouped 1×1 convolutions exchange channels (ShuffleNet, Zhang et al., CVPR 2018).
+    """
+
+    groups: int
+
+    def output(self, shape: TensorShape) -> TensorShape:
+        """Shape of the result: that of the input."""
+        return shape
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters: none."""
+        return 0
+
+    @property
+    def stored_params(self) -> int:
+        """Numbers stored in a file: none."""
+        return 0
+
+    def macs(self, shape: TensorShape) -> int:
+        """Multiply-accumulates: none, numbers only move."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
 class Classifier:
-    """Global average pool and a linear layer with bias."""
+    """Global average pool, a linear layer without bias where `hidden` is not 0, a linear layer with bias.
+
+    The activation belongs to the hidden layer.
+    """
 
     channels: int
     classes: int
+    hidden: int = 0
+    activation: Activation = "linear"
 
     def output(self, shape: TensorShape) -> TensorShape:
         """Shape of the result: one number a class."""
@@ -122,7 +160,7 @@ class Classifier:
     @property
     def params(self) -> int:
         """Trainable parameters."""
-        return self.channels * self.classes + self.classes
+        return self.macs(TensorShape(self.channels, 1, 1)) + self.classes
 
     @property
     def stored_params(self) -> int:
@@ -130,8 +168,8 @@ class Classifier:
         return self.params
 
     def macs(self, shape: TensorShape) -> int:
-        """Multiply-accumulates of the linear layer."""
-        return self.channels * self.classes
+        """Multiply-accumulates of the linear layers."""
+        return self.channels * self.hidden + (self.hidden or self.channels) * self.classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +196,7 @@ class EmbeddedGraph:
         return self.mac_count
 
 
-Operator: TypeAlias = Convolution | SqueezeExcite | Classifier | EmbeddedGraph
+Operator: TypeAlias = Convolution | SqueezeExcite | ChannelShuffle | Classifier | EmbeddedGraph
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,14 @@ schema_version = 1
 name = "tiny"
 description = "Two choices at three layers"
 input = [3, 32, 32]            # channels, height, width
-activation = "relu6"           # relu, relu6 or linear
+activation = "relu6"           # relu, relu6, hswish or linear
+resolutions = [24, 32]         # optional: heights and widths of the input, for an elastic space
 
 [[stem]]                       # fixed layers in front
 block = "conv_k3"
 channels = 16
 stride = 2
+activation = "relu"            # optional, in every table: another one than the space's
 
 [[stages]]                     # `layers` layers; the first has the stride, the others 1
 layers = 3
@@ -26,13 +28,14 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ponas_core import onnx_blocks
 from ponas_core.blocks import Block, OnnxBlock, Placement, parse_block
+from ponas_core.elastic import ElasticSpace
 from ponas_core.operators import ACTIVATIONS, Activation, TensorShape
 from ponas_core.space import Layer, SearchSpace
 
@@ -41,6 +44,14 @@ _LARGEST_FILE_BYTES = 1_000_000
 _MOST_LAYERS = 1000
 _LARGEST_SIZE = 1_000_000  # channels, height, width, stride
 _LONGEST_SHOWN = 60  # characters of a wrong value in a message
+
+_TOP_KEYS = (
+    "schema_version", "name", "description", "input", "activation", "resolutions", "stem", "stages", "head",
+)  # fmt: skip
+_STAGE_KEYS = ("channels", "stride", "activation", "layers", "blocks")
+_FIXED_KEYS = ("channels", "stride", "activation", "block")
+
+_Space = TypeVar("_Space", SearchSpace, ElasticSpace)
 
 
 class SpaceError(ValueError):
@@ -54,18 +65,45 @@ def shipped_spaces() -> tuple[str, ...]:
 
 
 def shipped_space(name: str) -> SearchSpace:
-    """A space that comes with this package; KeyError for an unknown name."""
+    """A space that comes with this package, at the resolution of its file; KeyError for an unknown name."""
+    return space_from_toml(_shipped_text(name))
+
+
+def elastic_space(name: str) -> ElasticSpace:
+    """A space that comes with this package, at all of its resolutions.
+
+    Raises:
+        KeyError: an unknown name.
+        SpaceError: it has one resolution only.
+    """
+    return elastic_from_toml(_shipped_text(name))
+
+
+def _shipped_text(name: str) -> str:
     if name not in shipped_spaces():
         raise KeyError(f"no shipped space {name!r}; there are {', '.join(shipped_spaces())}")
-    return space_from_toml(resources.files("ponas_core.spaces").joinpath(f"{name}.toml").read_text("utf-8"))
+    return resources.files("ponas_core.spaces").joinpath(f"{name}.toml").read_text("utf-8")
 
 
 def load_space(path: Path) -> SearchSpace:
-    """Read a user's space; its `onnx:` blocks are looked for beside the file.
+    """Read a user's space at the resolution of its file; `onnx:` blocks are looked for beside it.
 
     Raises:
         SpaceError: the file is missing, too large or malformed.
     """
+    return _loaded(path, space_from_toml)
+
+
+def load_elastic_space(path: Path) -> ElasticSpace:
+    """Read a user's space at all of its resolutions.
+
+    Raises:
+        SpaceError: the file is missing, too large, malformed or has one resolution only.
+    """
+    return _loaded(path, elastic_from_toml)
+
+
+def _loaded(path: Path, read: Callable[[str, Path], _Space]) -> _Space:
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST_FILE_BYTES + 1)
@@ -75,13 +113,13 @@ def load_space(path: Path) -> SearchSpace:
     if len(data) > _LARGEST_FILE_BYTES:
         raise SpaceError(f"{path} is larger than a space can be ({_LARGEST_FILE_BYTES} bytes)")
     try:
-        return space_from_toml(text, folder=path.parent)
+        return read(text, path.parent)
     except SpaceError as error:
         raise SpaceError(f"{path}: {error}") from error
 
 
 def space_from_toml(text: str, folder: Path | None = None) -> SearchSpace:
-    """Read a space from the text of its TOML file.
+    """Read a space from the text of its TOML file, at the resolution of its `input`.
 
     Args:
         text: the file's text.
@@ -90,40 +128,66 @@ def space_from_toml(text: str, folder: Path | None = None) -> SearchSpace:
     Raises:
         SpaceError: not TOML, another version, a missing or unknown key, or layers that do not fit.
     """
+    found = _read(text, folder)
+    return found.space if isinstance(found, ElasticSpace) else found
+
+
+def elastic_from_toml(text: str, folder: Path | None = None) -> ElasticSpace:
+    """Read a space at all of its `resolutions`.
+
+    Args:
+        text: the file's text.
+        folder: where `onnx:` blocks are looked for; None refuses them.
+
+    Raises:
+        SpaceError: as `space_from_toml`, or no `resolutions`.
+    """
+    found = _read(text, folder)
+    if isinstance(found, ElasticSpace):
+        return found
+    raise SpaceError(f"space {found.name} has one resolution; write `resolutions = [...]` for a choice")
+
+
+def _read(text: str, folder: Path | None) -> SearchSpace | ElasticSpace:
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # plain ValueError: a number of thousands of digits
         raise SpaceError(f"not a TOML file: {error}") from error
     _check_version(document)
-    top = ("schema_version", "name", "description", "input", "activation", "stem", "stages", "head")
-    _check_keys(document, top, "the space")
+    _check_keys(document, _TOP_KEYS, "the space")
     try:
-        return _space(document, folder)
+        space = _space(document, folder)
+        return ElasticSpace(space, _resolutions(document)) if "resolutions" in document else space
     except (TypeError, ValueError) as error:
         raise SpaceError(str(error)) from error
 
 
-def toml_from_space(space: SearchSpace) -> str:
-    """Write a space as TOML; `space_from_toml` gives an equal space back."""
-    every = (*space.stem, *space.layers, *space.head)
+def toml_from_space(given: SearchSpace | ElasticSpace) -> str:
+    """Write a space as TOML; `space_from_toml` and `elastic_from_toml` give an equal space back."""
+    space = given.space if isinstance(given, ElasticSpace) else given
+    activation = (*space.stem, *space.layers)[0].place.activation
     lines = [
         f"schema_version = {SCHEMA_VERSION}",
         f"name = {_quoted(space.name)}",
         f"description = {_quoted(space.description)}",
         f"input = [{space.shape_in.channels}, {space.shape_in.height}, {space.shape_in.width}]",
-        f'activation = "{every[0].place.activation}"',
+        f'activation = "{activation}"',
+        *([f"resolutions = {list(given.resolutions)}"] if isinstance(given, ElasticSpace) else []),
     ]
     for title, layers in (("stem", space.stem), ("stages", space.layers), ("head", space.head)):
         for run in _runs(layers, grouped=title == "stages"):
-            lines += ["", f"[[{title}]]", *_run_lines(run, grouped=title == "stages")]
+            lines += ["", f"[[{title}]]", *_run_lines(run, activation, grouped=title == "stages")]
     return "\n".join(lines) + "\n"
 
 
-def _run_lines(run: Sequence[Layer], *, grouped: bool) -> Iterator[str]:
+def _run_lines(run: Sequence[Layer], activation: Activation, *, grouped: bool) -> Iterator[str]:
+    place = run[0].place
     if grouped:
         yield f"layers = {len(run)}"
-    yield f"channels = {run[0].place.channels_out}"
-    yield f"stride = {run[0].place.stride}"
+    yield f"channels = {place.channels_out}"
+    yield f"stride = {place.stride}"
+    if place.activation != activation:
+        yield f'activation = "{place.activation}"'
     names = [_quoted(str(block)) for block in run[0].blocks]
     yield f"blocks = [{', '.join(names)}]" if grouped else f"block = {names[0]}"
 
@@ -136,8 +200,8 @@ def _quoted(text: str) -> str:
 def _runs(layers: Sequence[Layer], *, grouped: bool) -> Iterator[list[Layer]]:
     run: list[Layer] = []
     for layer in layers:
-        alike = run and layer.place.stride == 1 and layer.blocks == run[0].blocks
-        if alike and grouped and layer.place.channels_out == run[0].place.channels_out:
+        alike = bool(run) and layer.place.stride == 1 and layer.blocks == run[0].blocks
+        if alike and grouped and _width_and_activation(layer) == _width_and_activation(run[0]):
             run.append(layer)
             continue
         if run:
@@ -145,6 +209,10 @@ def _runs(layers: Sequence[Layer], *, grouped: bool) -> Iterator[list[Layer]]:
         run = [layer]
     if run:
         yield run
+
+
+def _width_and_activation(layer: Layer) -> tuple[int, Activation]:
+    return layer.place.channels_out, layer.place.activation
 
 
 def _check_version(document: Mapping[str, Any]) -> None:
@@ -165,9 +233,7 @@ def _check_keys(table: Mapping[str, Any], known: Sequence[str], where: str) -> N
 
 
 def _space(document: Mapping[str, Any], folder: Path | None) -> SearchSpace:
-    activation = _required(document, "activation", str, "the space")
-    if activation not in ACTIVATIONS:
-        raise SpaceError(f"activation {_shown(activation)}: use one of {', '.join(ACTIVATIONS)}")
+    activation = _activation(document, "the space")
     shape = _input_shape(document)
     layers: dict[str, list[Layer]] = {"stem": [], "stages": [], "head": []}
     for title, found in layers.items():
@@ -198,8 +264,8 @@ def _layers(
     folder: Path | None,
 ) -> Iterator[Layer]:
     searchable = title == "stages"
-    known = ("channels", "stride", "layers", "blocks") if searchable else ("channels", "stride", "block")
-    _check_keys(table, known, where)
+    _check_keys(table, _STAGE_KEYS if searchable else _FIXED_KEYS, where)
+    activation = _activation({"activation": activation, **table}, where)
     channels = _whole(table.get("channels"), f"{where}: channels", _LARGEST_SIZE)
     stride = _whole(table.get("stride", 1), f"{where}: stride", _LARGEST_SIZE)
     names = _required(table, "blocks", list, where) if searchable else [_required(table, "block", str, where)]
@@ -226,6 +292,19 @@ def _block(word: object, place: Placement, where: str, folder: Path | None) -> B
         return onnx_blocks.load(block, folder, place)
     except ValueError as error:
         raise SpaceError(f"{where}: {error}") from error
+
+
+def _activation(table: Mapping[str, Any], where: str) -> Activation:
+    name = _required(table, "activation", str, where)
+    if name not in ACTIVATIONS:
+        raise SpaceError(f"{where}: activation {_shown(name)}: use one of {', '.join(ACTIVATIONS)}")
+    found: Activation = name
+    return found
+
+
+def _resolutions(document: Mapping[str, Any]) -> tuple[int, ...]:
+    numbers = _required(document, "resolutions", list, "the space")
+    return tuple(_whole(number, "resolutions: each", _LARGEST_SIZE) for number in numbers)
 
 
 def _input_shape(document: Mapping[str, Any]) -> TensorShape:

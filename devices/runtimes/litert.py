@@ -24,10 +24,14 @@ class LiteRt(Runtime):
     def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:
         """A .tflite file; tensors of rank 4 are (N, H, W, C) in it, inputs and outputs too, always float32.
 
+        Those of rank 5, images with their channels in groups, are (N, H, W, G, C).
+
         An int8 file computes in int8 between a QUANTIZE at the input and a DEQUANTIZE at the output, as ONNX
         Runtime's quantised graph does: the two stay comparable, and neither border needs its scale told.
         """
+        from devices.runtimes.hard_swish import with_hard_swish
         from devices.runtimes.quantization import quantized
         from devices.runtimes.tflite.writer import tflite_from_onnx
 
+        onnx = with_hard_swish(onnx)
         return tflite_from_onnx(quantized(onnx, calibration) if precision == "int8" else onnx)

@@ -23,8 +23,9 @@ class PyTorch(Runtime):
 
     def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:
         """The graph as calls of PyTorch's functions (`torch_calls/writer.py`)."""
+        from devices.runtimes.hard_swish import with_hard_swish
         from devices.runtimes.torch_calls.writer import torch_calls_from_onnx
 
         if precision not in self.precisions:
             raise Unsupported(f"precision {precision}; possible: {', '.join(self.precisions)}")
-        return torch_calls_from_onnx(onnx)
+        return torch_calls_from_onnx(with_hard_swish(onnx))

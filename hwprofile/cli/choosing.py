@@ -169,7 +169,7 @@ def _predict_onnx(
 
 @main.command()
 @space_option
-@click.option("--arch", required=True, help="Op indexes (2,2,1,...) or block strings.")
+@click.option("--arch", required=True, help="Op indexes (2,2,1,...), block strings, or a cell.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="ONNX file to write.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random weights.")
 @click.option(
@@ -179,13 +179,11 @@ def export(space_name: str, arch: str, out: Path, seed: int, batch: int) -> None
     """Write an architecture as an ONNX file with random weights.
 
     \b
-    Example:
+    Examples:
       hwprofile export --space nasbench-macro --arch 2,2,2,1,2,2,0,2 --out net.onnx
+      hwprofile export --space nasbench201 --arch 342101 --out cell.onnx
     """
-    from hwprofile.export import export_onnx, parse_architecture
+    from hwprofile.export import export_typed
 
-    architecture = parse_architecture(space_name, arch)
-    export_onnx(architecture, out, seed, batch)
-    click.echo(
-        f"{out}: {architecture.space.name} {architecture}, architecture only, untrained (random weights)"
-    )
+    network = export_typed(space_name, arch, out, seed, batch)
+    click.echo(f"{out}: {network}, architecture only, untrained (random weights)")

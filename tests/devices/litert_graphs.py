@@ -97,6 +97,16 @@ GRAPHS: dict[str, bytes] = {
     "Sigmoid": one("Sigmoid"),
     "Tanh": one("Tanh"),
     "HardSwish": one("HardSwish"),
+    "hard swish in two": model(
+        [
+            node("Conv", "input kernel", "middle"),
+            node("HardSigmoid", "middle", "gate", alpha=1 / 6, beta=0.5),
+            node("Mul", "middle gate"),
+        ],
+        IMAGE,
+        {"kernel": normal(4, 8, 3, 3)},
+        opset=13,
+    ),
     "HardSigmoid": one("HardSigmoid"),
     "HardSigmoid of torch": one("HardSigmoid", alpha=1 / 6),
     "BatchNormalization": one(
@@ -166,6 +176,17 @@ GRAPHS: dict[str, bytes] = {
         ],
         IMAGE,
         {"split": whole(1, 2, 4, 6, 10), "whole": whole(*IMAGE)},
+    ),
+    "channels in groups": model(
+        [
+            node("Reshape", "input split", "groups"),
+            node("Add", "groups number", "more"),
+            node("ReduceMean", "more", "means", axes=[2], keepdims=1),
+            node("Mul", "more means", "product"),
+            node("Reshape", "product flat"),
+        ],
+        IMAGE,
+        {"split": whole(1, 4, 2, 6, 10), "number": normal(2, 1, 10), "flat": whole(8, 60)},
     ),
     "Concat of channels": model([node("Relu", "input", "r"), node("Concat", "input r", axis=1)]),
     "Concat of rows": model([node("Relu", "input", "r"), node("Concat", "r input", axis=-2)]),

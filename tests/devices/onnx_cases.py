@@ -136,6 +136,25 @@ CASES: dict[str, bytes] = {
     "Sub": one("Sub", IMAGE, IMAGE),
     "Transpose": one("Transpose", IMAGE, perm=[0, 2, 3, 1]),
     "Transpose, reversed": one("Transpose", (2, 3, 4)),
+    "Transpose, channels shuffled": graph(
+        [
+            helper.make_node("Reshape", ["x", "split"], ["groups"]),
+            helper.make_node("Transpose", ["groups"], ["turned"], perm=[0, 2, 1, 3, 4]),
+            helper.make_node("Reshape", ["turned", "whole"], ["y"]),
+        ],
+        {"x": IMAGE, "split": whole(0, 2, 3, 9, 8), "whole": whole(0, 6, 9, 8)},
+        ["y"],
+        opset=13,
+    ),
+    "HardSwish, in two": graph(
+        [
+            helper.make_node("HardSigmoid", ["x"], ["gate"], alpha=1 / 6, beta=0.5),
+            helper.make_node("Mul", ["gate", "x"], ["y"]),
+        ],
+        {"x": IMAGE},
+        ["y"],
+        opset=13,
+    ),
     "Unsqueeze": one("Unsqueeze", (2, 6), whole(2, -1)),
     "Identity": graph(
         [

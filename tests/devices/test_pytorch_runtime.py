@@ -35,7 +35,6 @@ Array = NDArray[Any]
 UNCOMPILED = ["eager", "channels_last"]
 COMPILED = ["compile", "compile+channels_last"]
 SPACES = {name: shipped_space(name) for name in shipped_spaces()}
-NETWORK = "1 0 6 6 2 0 6 1 5 6 1 6 4 1 6 1 5 5 2 6 5"
 
 
 def prepare(data: bytes) -> bytes:
@@ -97,8 +96,9 @@ def test_a_block_gives_the_same_numbers(space: str, layer: int, op: int, provide
 
 
 @pytest.mark.parametrize("provider", UNCOMPILED)
-def test_a_network_gives_the_same_numbers(provider: str) -> None:
-    model = network_model(SPACES["proxyless"].parse(NETWORK), batch=2)
+@pytest.mark.parametrize("name", SPACES)
+def test_a_network_gives_the_same_numbers(name: str, provider: str) -> None:
+    model = network_model(SPACES[name].sample(np.random.default_rng(3)), batch=2)
     assert_same_numbers(model.SerializeToString(), provider)
 
 
@@ -145,13 +145,24 @@ def test_any_convolution_gives_the_same_numbers(data: bytes, provider: str) -> N
 # --- what is written, and what is built from it
 
 
-def test_blocks_are_the_calls_that_a_person_would_write() -> None:
-    layer = SPACES["proxyless"].layers[2]
-    with np.load(io.BytesIO(prepare(block_model(layer, 0).SerializeToString()))) as archive:
+@pytest.mark.parametrize(
+    ("space", "op", "functions"),
+    [
+        ("proxyless", 0, "conv2d relu6 conv2d relu6 conv2d add"),
+        ("fbnet", 1, "conv2d relu reshape permute reshape conv2d relu conv2d add"),
+        (
+            "ofa-mbv3",
+            0,
+            "conv2d hardswish conv2d hardswish "
+            "adaptive_avg_pool2d conv2d relu conv2d hardsigmoid mul conv2d add",
+        ),
+    ],
+)
+def test_blocks_are_the_calls_that_a_person_would_write(space: str, op: int, functions: str) -> None:
+    layer = next(layer for layer in reversed(SPACES[space].layers) if layer.place.keeps_shape)
+    with np.load(io.BytesIO(prepare(block_model(layer, op).SerializeToString()))) as archive:
         steps = json.loads(archive["graph"].tobytes())["steps"]
-    functions = [step["function"] for step in steps]
-    assert functions[:5] == ["conv2d", "relu6", "conv2d", "relu6", "conv2d"]
-    assert set(functions[5:]) <= {"add"}
+    assert [step["function"] for step in steps] == functions.split()
 
 
 def test_what_is_prepared_does_not_depend_on_the_moment() -> None:

@@ -16,7 +16,7 @@ from hwprofile.subjects import SpaceSubject
 from ponas_core.space import SearchSpace
 
 REFERENCES = 16
-"""Visits of the thermometer in a round: as many as a bench of the largest shipped space makes."""
+"""Visits of the thermometer in a round: as many as a bench of proxyless makes."""
 TINY = """
 schema_version = 1
 name = "tiny"

@@ -156,7 +156,15 @@ def test_a_csv_of_own_accuracies_becomes_a_table(home: Path, macro_profile: Path
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("specialize", "--space", "resnet", "--budget", "5ms"), 1, "shipped: nasbench-macro, proxyless"),
+        (
+            ("specialize", "--space", "resnet", "--budget", "5ms"),
+            1,
+            "shipped: fbnet, nasbench-macro, ofa-mbv3",
+        ),
+        (("bench", "--space", "ofa-mbv3@161"), 1, "ofa-mbv3 has no resolution 161; it has 128, 132"),
+        (("bench", "--space", "proxyless@160"), 1, "space proxyless has one resolution; write `resolutions"),
+        (("bench", "--space", "resnet@160"), 1, "no space 'resnet'; shipped: fbnet"),
+        (("bench", "--space", "mine.toml@160"), 1, "cannot read the space mine.toml"),
         (("specialize", "--space", "none.toml", "--budget", "5ms"), 1, "cannot read the space none.toml"),
         (("specialize", "--budget", "5ms", "--scores", "none.csv"), 1, "cannot read none.csv"),
         (("specialize", "--budget", "5ms", "--scores", "accuracies"), 1, "give `macs`"),
@@ -168,6 +176,8 @@ def test_a_csv_of_own_accuracies_becomes_a_table(home: Path, macro_profile: Path
         (("bench", "--threads", "0"), 2, "--threads"),
         (("predict", "--networks", "none.csv"), 1, "cannot read none.csv"),
         (("export", "--arch", "2,2", "--out", "x.onnx"), 1, "names 2 blocks"),
+        (("export", "--space", "nasbench201", "--arch", "2,2", "--out", "x.onnx"), 1, "a cell has 6 edges"),
+        (("export", "--space", "nasbench201", "--arch", "000000", "--out", "x.onnx"), 1, "is a constant"),
         (("export", "--arch", "mb_k9_e9,2,2,2,2,2,2,2", "--out", "x.onnx"), 1, "layer0 has no mb_k9_e9"),
         (("pareto", "--profile", "none.jsonl"), 1, "cannot read the profile none.jsonl"),
     ],
@@ -265,6 +275,37 @@ def test_export_writes_a_checked_network(home: Path, tmp_path: Path) -> None:
     onnx.checker.check_model(str(out))
 
 
+def test_export_writes_cells(home: Path, tmp_path: Path) -> None:
+    cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
+    for text in (cell, "301104"):
+        out = tmp_path / "cell.onnx"
+        result = run("export", "--space", "nasbench201-cifar100", "--arch", text, "--out", out, "--batch", 2)
+        assert result.exit_code == 0, result.output
+        assert f"nasbench201-cifar100 {cell}" in result.stdout
+        assert "untrained" in result.stdout
+        model = onnx.load(out)
+        onnx.checker.check_model(model)
+        assert [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim] == [2, 100]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bench",),
+        ("specialize", "--budget", "5ms"),
+        ("pareto",),
+        ("predict", "--networks", "none.csv"),
+        ("validate",),
+    ],
+)
+def test_commands_for_chains_say_what_to_do_with_cells(home: Path, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments, "--space", "nasbench201")
+    assert result.exit_code == 1
+    assert "nasbench201 is a space of cells" in result.stderr
+    assert "hwprofile export --space nasbench201 --arch CELL" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize("command", ["spaces", "devices"])
 def test_listings_are_for_people_and_machines(command: str) -> None:
     found = json.loads(run(command, "--json").stdout)
@@ -293,6 +334,10 @@ def test_every_command_explains_itself_with_an_example(command: str) -> None:
         (["--help"], ["numpy", "onnx", "rich", "scipy", "sklearn", "torch"]),
         (["spaces"], ["onnx", "scipy", "sklearn", "torch"]),
         (["export", "--arch", "22222222", "--out", "net.onnx"], ["sklearn", "scipy.optimize", "torch"]),
+        (
+            ["export", "--space", "nasbench201", "--arch", "332233", "--out", "net.onnx"],
+            ["sklearn", "scipy.optimize", "torch"],
+        ),
     ],
 )
 def test_commands_import_only_what_they_use(home: Path, arguments: list[str], kept_out: list[str]) -> None:

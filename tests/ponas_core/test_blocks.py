@@ -13,6 +13,7 @@ from ponas_core.blocks import (
     BLOCK_KINDS,
     Block,
     Conv,
+    FBConv,
     MBConv,
     OnnxBlock,
     Placement,
@@ -20,7 +21,16 @@ from ponas_core.blocks import (
     Skip,
     parse_block,
 )
-from ponas_core.operators import Activation, Classifier, Convolution, Recipe, SqueezeExcite, TensorShape
+from ponas_core.operators import (
+    ACTIVATIONS,
+    Activation,
+    ChannelShuffle,
+    Classifier,
+    Convolution,
+    Recipe,
+    SqueezeExcite,
+    TensorShape,
+)
 
 NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
 KERNELS = st.integers(0, 49).map(lambda half: 2 * half + 1)
@@ -33,10 +43,13 @@ PATHS = (
     .filter(lambda path: ".." not in PurePosixPath(path).parts)
 )
 STRATEGIES: dict[type[Block], st.SearchStrategy[Block]] = {
-    MBConv: st.builds(MBConv, KERNELS, st.integers(1, 99), st.booleans()),
+    MBConv: st.builds(
+        MBConv, KERNELS, st.integers(1, 99), st.sampled_from([None, "sigmoid", "hard_sigmoid"])
+    ),
+    FBConv: st.builds(FBConv, KERNELS, st.integers(1, 99), st.integers(1, 99)),
     Conv: st.builds(Conv, KERNELS, st.booleans()),
     Skip: st.just(Skip()),
-    PoolLinear: st.just(PoolLinear()),
+    PoolLinear: st.builds(PoolLinear, st.integers(0, 999_999)),
     OnnxBlock: st.builds(OnnxBlock, PATHS),
 }
 
@@ -65,7 +78,8 @@ def test_parsing_a_printed_block_gives_the_block(block: Block) -> None:
     | st.sampled_from([example for _, example in BLOCK_KINDS]).flatmap(
         lambda text: st.permutations(text).map("".join)
     )
-    | st.from_regex(r"(mb|conv)_k\d{1,3}(_e\d{1,3})?(_se|_linear)?", fullmatch=True)
+    | st.from_regex(r"(mb|fb|conv)_k\d{1,3}(_e\d{1,3})?(_h?se|_linear|_g\d{1,2})?", fullmatch=True)
+    | st.from_regex(r"classifier(_h\d{1,7})?", fullmatch=True)
 )
 def test_a_string_is_refused_or_printed_back_as_it_was(text: str) -> None:
     try:
@@ -106,6 +120,12 @@ UNKNOWN = r"unknown block .*; blocks are written like: .*mb_k5_e6_se.*onnx:file\
         (" skip", UNKNOWN),
         ("skip\n", UNKNOWN),
         ("conv_k3_relu", UNKNOWN),
+        ("mb_k3_e6_g2", UNKNOWN),
+        ("fb_k3_e6_g1", UNKNOWN),
+        ("fb_k3_e6_g02", UNKNOWN),
+        ("fb_k3_e6_se", UNKNOWN),
+        ("classifier_h0", UNKNOWN),
+        ("classifier_h01280", UNKNOWN),
         ("onnx:", UNKNOWN),
         ("onnx:.onnx ", UNKNOWN),
         ("onnx:mine.pb", UNKNOWN),
@@ -114,6 +134,7 @@ UNKNOWN = r"unknown block .*; blocks are written like: .*mb_k5_e6_se.*onnx:file\
         ("onnx:a\x00.onnx", UNKNOWN),
         ("mb_k4_e6", "kernel 4 is even; only odd kernels"),
         ("conv_k2_linear", "kernel 2 is even; only odd kernels"),
+        ("fb_k6_e3", "kernel 6 is even; only odd kernels"),
         ("onnx:/etc/block.onnx", "onnx:/etc/block.onnx: write a path below the folder"),
         ("onnx:../block.onnx", r"onnx:\.\./block.onnx: write a path below the folder"),
         ("onnx:a/../../block.onnx", "write a path below the folder"),
@@ -128,6 +149,18 @@ def test_a_bad_string_is_refused_with_what_to_write(text: str, message: str) -> 
 def test_a_block_whose_string_could_not_be_read_cannot_be_built(kernel: int, expansion: int) -> None:
     with pytest.raises(ValueError, match=r"kernel .* is even|whole numbers from 1 to 99"):
         MBConv(kernel, expansion)
+
+
+@pytest.mark.parametrize("groups", [0, -1, 100])
+def test_groups_that_cannot_be_read_cannot_be_built(groups: int) -> None:
+    with pytest.raises(ValueError, match="groups are whole numbers from 1 to 99"):
+        FBConv(3, 6, groups)
+
+
+@pytest.mark.parametrize("hidden", [-1, 1_000_000])
+def test_hidden_channels_that_cannot_be_read_cannot_be_built(hidden: int) -> None:
+    with pytest.raises(ValueError, match="hidden channels are a whole number from 1 to 999999"):
+        PoolLinear(hidden)
 
 
 @pytest.mark.parametrize("kernel", [0, 2, 101])
@@ -168,7 +201,7 @@ def test_skip_leaves_nothing_where_the_shape_is_kept() -> None:
     [
         (0, 1, "relu", "at least 1"),
         (8, 0, "relu", "at least 1"),
-        (8, 1, "swish", "activation 'swish': use one of linear, relu, relu6"),
+        (8, 1, "swish", "activation 'swish': use one of linear, relu, relu6, hswish"),
     ],
 )
 def test_a_placement_is_checked_at_birth(
@@ -206,7 +239,21 @@ def test_a_placement_is_printed_with_its_shape_channels_stride_and_activation() 
         # 24·16·9 weights; 7 and 5 pixels become 4 and 3 at stride 2
         ("conv_k3", place((16, 7, 5), 24, 2), 3456 + 48, 3456 + 24, 3456 * 12),
         ("conv_k1_linear", place((16, 7, 5), 24, 1), 384 + 48, 384 + 24, 384 * 35),
+        # both sides of the depthwise convolution in two groups: half of 16·16 and of 16·24 weights
+        ("fb_k5_e1_g2", place((16, 8, 8), 24, 2), 720 + 112, 720 + 56, 128 * 64 + (400 + 192) * 16),
+        # the first convolution is there at expansion 1 too
+        ("fb_k3_e1", place((16, 8, 8), 16), 256 + 144 + 256 + 96, 656 + 48, 656 * 64),
+        # hidden 48 / 4 = 12 rounded to 16
+        (
+            "mb_k3_e3_hse",
+            place((16, 8, 8), 16),
+            1968 + 224 + 1600,
+            1968 + 112 + 1600,
+            1968 * 64 + 1536 + 48 * 64,
+        ),
         ("classifier", place((16, 7, 7), 10), 170, 170, 160),
+        # 16·20 + 20·10 weights, 10 biases
+        ("classifier_h20", place((16, 7, 7), 10, activation="hswish"), 530, 530, 520),
     ],
 )
 def test_sizes_are_those_computed_by_hand(
@@ -225,20 +272,48 @@ def test_sizes_are_those_computed_by_hand(
 def test_squeeze_and_excite_has_a_quarter_of_the_width_but_at_least_eight(
     channels: int, expansion: int, hidden: int
 ) -> None:
-    recipe = MBConv(3, expansion, squeeze_excite=True).recipe(place((channels, 4, 4), channels))
+    recipe = MBConv(3, expansion, squeeze_excite="sigmoid").recipe(place((channels, 4, 4), channels))
     assert [part for part in recipe.operators if isinstance(part, SqueezeExcite)] == [
         SqueezeExcite(channels * expansion, hidden)
     ]
+
+
+@pytest.mark.parametrize(
+    ("channels", "expansion", "hidden"),
+    [(16, 1, 8), (24, 3, 24), (24, 4, 24), (24, 6, 40), (40, 3, 32), (40, 6, 64), (160, 6, 240)],
+)
+def test_the_hard_squeeze_has_a_quarter_rounded_to_eights_and_at_most_a_tenth_less(
+    channels: int, expansion: int, hidden: int
+) -> None:
+    recipe = MBConv(3, expansion, "hard_sigmoid").recipe(place((channels, 4, 4), channels))
+    assert [part for part in recipe.operators if isinstance(part, SqueezeExcite)] == [
+        SqueezeExcite(channels * expansion, hidden, "hard_sigmoid")
+    ]
+
+
+@pytest.mark.parametrize(("channels", "channels_out"), [(15, 16), (16, 15)])
+def test_groups_must_divide_the_channels(channels: int, channels_out: int) -> None:
+    with pytest.raises(ValueError, match=f"2 groups do not divide {channels} and {channels_out}"):
+        FBConv(3, 2, 2).recipe(place((channels, 8, 8), channels_out))
+
+
+def test_channels_are_shuffled_behind_the_first_convolution_where_there_are_groups() -> None:
+    parts = [
+        [type(part) for part in FBConv(3, 3, groups).recipe(place((16, 8, 8), 24)).operators]
+        for groups in (1, 2)
+    ]
+    assert parts == [[Convolution] * 3, [Convolution, ChannelShuffle, Convolution, Convolution]]
 
 
 @pytest.mark.parametrize(("channels", "stride", "residual"), [(16, 1, True), (24, 1, False), (16, 2, False)])
 def test_an_inverted_residual_adds_its_input_only_where_the_shape_is_kept(
     channels: int, stride: int, residual: bool
 ) -> None:
-    assert MBConv(3, 6).recipe(place((16, 8, 8), channels, stride)).residual is residual
+    for block in (MBConv(3, 6), FBConv(3, 6)):
+        assert block.recipe(place((16, 8, 8), channels, stride)).residual is residual
 
 
-@pytest.mark.parametrize("activation", ["linear", "relu", "relu6"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_projection_and_a_linear_convolution_have_no_activation(activation: Activation) -> None:
     here = place((16, 8, 8), 24, 2, activation)
     found = {
@@ -247,10 +322,11 @@ def test_the_projection_and_a_linear_convolution_have_no_activation(activation: 
             for part in parse_block(block).recipe(here).operators
             if isinstance(part, Convolution)
         ]
-        for block in ("mb_k3_e6", "conv_k3", "conv_k1_linear")
+        for block in ("mb_k3_e6", "fb_k3_e6", "conv_k3", "conv_k1_linear")
     }
     assert found == {
         "mb_k3_e6": [activation, activation, "linear"],
+        "fb_k3_e6": [activation, activation, "linear"],
         "conv_k3": [activation],
         "conv_k1_linear": ["linear"],
     }
@@ -258,7 +334,7 @@ def test_the_projection_and_a_linear_convolution_have_no_activation(activation: 
 
 @NO_DEADLINE
 @given(
-    block=STRATEGIES[MBConv] | STRATEGIES[Conv] | STRATEGIES[Skip],
+    block=STRATEGIES[MBConv] | STRATEGIES[FBConv] | STRATEGIES[Conv] | STRATEGIES[Skip],
     shape=st.builds(TensorShape, st.integers(1, 40), st.integers(1, 40), st.integers(1, 40)),
     channels=st.integers(1, 40),
     stride=st.integers(1, 4),
@@ -268,6 +344,8 @@ def test_operators_fit_each_other_and_end_in_the_shape_of_the_placement(
 ) -> None:
     here = Placement(shape, channels, stride, "relu")
     assume(not isinstance(block, Skip) or here.keeps_shape)
+    if isinstance(block, FBConv):
+        assume(shape.channels % block.groups == channels % block.groups == 0)
     recipe = block.recipe(here)
     assert recipe.output(shape) == here.shape_out
     widths = [
@@ -284,6 +362,7 @@ def test_operators_fit_each_other_and_end_in_the_shape_of_the_placement(
 
 
 def test_a_classifier_gives_one_number_a_class() -> None:
-    recipe = PoolLinear().recipe(place((16, 7, 7), 10))
-    assert recipe.operators == (Classifier(16, 10),)
-    assert recipe.output(TensorShape(16, 7, 7)) == TensorShape(10, 1, 1)
+    for hidden, operator in ((0, Classifier(16, 10)), (20, Classifier(16, 10, 20, "relu6"))):
+        recipe = PoolLinear(hidden).recipe(place((16, 7, 7), 10))
+        assert recipe.operators == (operator,)
+        assert recipe.output(TensorShape(16, 7, 7)) == TensorShape(10, 1, 1)

@@ -8,8 +8,10 @@ import io
 from collections.abc import Iterable
 from importlib import resources
 
+import pytest
+
 from ponas_core.space import Layer
-from ponas_core.space_file import shipped_space, space_from_toml, toml_from_space
+from ponas_core.space_file import elastic_space, shipped_space, space_from_toml, toml_from_space
 
 PROXYLESS_MOBILE = """
     mb_k5_e3 mb_k3_e3 skip     skip
@@ -56,3 +58,50 @@ def test_the_released_proxyless_mobile_network_has_its_published_sizes() -> None
     params, macs = total(sizes(*part) for part in chain)
     assert params == 4_080_512
     assert round(macs / 1e6) == 320
+
+
+# --- Once-for-All, written down once more from its paper and released code
+
+STAGES = [(24, 2, False), (40, 2, True), (80, 2, False), (112, 1, True), (160, 2, True)]
+"""Channels, stride, squeeze-excite."""
+HIDDEN = {  # a quarter of the expanded width in multiples of eight, at most a tenth less
+    72: 24, 96: 24, 120: 32, 144: 40, 160: 40, 240: 64, 320: 80, 336: 88, 448: 112, 480: 120, 640: 160,
+    672: 168, 960: 240,
+}  # fmt: skip
+
+
+def once_for_all_by_hand(resolution: int, kernel: int, expansion: int, depth: int) -> tuple[int, int]:
+    """Parameters and multiply-accumulates with one kernel, expansion and depth everywhere."""
+    size = resolution // 2
+    # stem, then depthwise 3×3 and 1×1 of 16 channels, batch normalisation behind each
+    params = 16 * 3 * 9 + 16 * 9 + 16 * 16 + 2 * 3 * 16
+    macs = (16 * 3 * 9 + 16 * 9 + 16 * 16) * size**2
+    channels = 16
+    for channels_out, stride, squeezes in STAGES:
+        for position in range(depth):
+            width, smaller = channels * expansion, -(-size // (1 if position else stride))
+            params += (
+                channels * width + width * kernel**2 + width * channels_out + 4 * width + 2 * channels_out
+            )
+            macs += channels * width * size**2 + (width * kernel**2 + width * channels_out) * smaller**2
+            if squeezes:
+                params += 2 * width * HIDDEN[width] + HIDDEN[width] + width
+                macs += 2 * width * HIDDEN[width] + width * smaller**2
+            channels, size = channels_out, smaller
+    params += 160 * 960 + 2 * 960 + 960 * 1280 + 1280 * 1000 + 1000
+    return params, macs + 160 * 960 * size**2 + 960 * 1280 + 1280 * 1000
+
+
+@pytest.mark.parametrize("resolution", [128, 180, 224])
+@pytest.mark.parametrize(("kernel", "expansion", "depth"), [(3, 3, 2), (5, 4, 3), (7, 6, 4), (7, 3, 3)])
+def test_networks_of_once_for_all_have_the_sizes_computed_by_hand(
+    resolution: int, kernel: int, expansion: int, depth: int
+) -> None:
+    stages = [
+        [f"mb_k{kernel}_e{expansion}{'_hse' if squeezes else ''}"] * depth + ["skip"] * (4 - depth)
+        for _, _, squeezes in STAGES
+    ]
+    words = " ".join(word for stage in stages for word in stage)
+    network = elastic_space("ofa-mbv3").parse(f"r{resolution}:{words}")
+    found = total(sizes(*part) for part in network.architecture.chain)
+    assert found == once_for_all_by_hand(resolution, kernel, expansion, depth)

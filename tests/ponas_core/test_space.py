@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ponas_core.blocks import Block, Conv, MBConv, Placement, PoolLinear, Skip, parse_block
-from ponas_core.operators import ACTIVATIONS, Activation, Recipe, TensorShape
+from ponas_core.blocks import Block, Conv, FBConv, MBConv, Placement, PoolLinear, Skip, parse_block
+from ponas_core.operators import ACTIVATIONS, Activation, Gate, Recipe, TensorShape
 from ponas_core.space import Architecture, Layer, SearchSpace
 from ponas_core.space_file import (
     SpaceError,
@@ -214,6 +214,8 @@ def test_the_sizes_of_the_shipped_spaces_are_exact() -> None:
     assert MACRO.size == 3**8 == 6561
     assert PROXYLESS.size == 6**6 * 7**15
     assert f"{PROXYLESS.size:.1e}" == "2.2e+17"
+    assert SPACES["fbnet"].size == 9**22
+    assert SPACES["ofa-mbv3"].size == 9**10 * 10**10
 
 
 def test_all_architectures_are_enumerated_once_the_last_layer_changing_fastest() -> None:
@@ -249,6 +251,37 @@ def test_ops_of_nasbench_macro_are_identity_or_its_substitute_then_two_inverted_
     for position, place in enumerate(MACRO.layers):
         first: Block = Conv(1, linear=True) if position in {0, 2, 5} else Skip()
         assert place.blocks == (first, *residuals), place.name
+
+
+def test_ops_of_fbnet_are_in_the_order_of_the_published_tables() -> None:
+    blocks = [FBConv(k, e, g) for k in (3, 5) for e, g in ((1, 1), (1, 2), (3, 1), (6, 1))]
+    first = dict(zip((0, 1, 5, 9, 13, 17, 21), (16, 24, 32, 64, 112, 184, 352), strict=True))
+    for position, place in enumerate(SPACES["fbnet"].layers):
+        last: Block = Conv(1) if position in first and position else Skip()
+        assert place.blocks == (*blocks, last), place.name
+        assert place.place.stride == (2 if position in {5, 9, 17} else 1), place.name
+        assert place.place.channels_out == first[max(start for start in first if start <= position)]
+
+
+def test_ops_of_once_for_all_are_expansions_3_4_6_each_with_kernels_3_5_7_then_skip() -> None:
+    stages: list[tuple[int, int, Activation, Gate | None]]
+    stages = [(24, 2, "relu", None), (40, 2, "relu", "hard_sigmoid"), (80, 2, "hswish", None)]
+    stages += [(112, 1, "hswish", "hard_sigmoid"), (160, 2, "hswish", "hard_sigmoid")]
+    space = SPACES["ofa-mbv3"]
+    for position, place in enumerate(space.layers):
+        channels, stride, activation, gate = stages[position // 4]
+        blocks = [MBConv(k, e, gate) for e in (3, 4, 6) for k in (3, 5, 7)]
+        assert place.blocks == (*blocks, *([Skip()] if position % 4 > 1 else [])), place.name
+        assert place.place.channels_out == channels, place.name
+        assert place.place.stride == (1 if position % 4 else stride), place.name
+        assert place.place.activation == activation, place.name
+    fixed = [f"{place.blocks[0]}@{place.place}" for place in space.fixed_layers]
+    assert fixed == [
+        "conv_k3@3x224x224-16-s2-hswish",
+        "mb_k3_e1@16x112x112-16-s1-relu",
+        "conv_k1@160x7x7-960-s1-hswish",
+        "classifier_h1280@960x7x7-1000-s1-hswish",
+    ]
 
 
 # --- keys
@@ -288,12 +321,17 @@ def test_a_shipped_space_written_as_toml_is_read_as_the_same_space(name: str) ->
 
 
 def test_an_unknown_shipped_space_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(KeyError, match="no shipped space 'macro'; there are nasbench-macro, proxyless"):
+    with pytest.raises(
+        KeyError, match="no shipped space 'macro'; there are fbnet, nasbench-macro, ofa-mbv3, proxyless"
+    ):
         shipped_space("macro")
 
 
 def draw_blocks(draw: st.DrawFn, here: Placement, *, most: int) -> tuple[Block, ...]:
-    fitting: list[Block] = [Conv(1), Conv(3), Conv(3, linear=True), MBConv(5, 2), MBConv(3, 1, True)]
+    fitting: list[Block] = [Conv(1), Conv(3), Conv(3, linear=True), MBConv(5, 2)]
+    fitting += [MBConv(3, 1, "sigmoid"), MBConv(3, 2, "hard_sigmoid"), FBConv(3, 1)]
+    if here.shape_in.channels % 2 == here.channels_out % 2 == 0:
+        fitting.append(FBConv(5, 2, groups=2))
     if here.keeps_shape:
         fitting.append(Skip())
     return tuple(draw(st.lists(st.sampled_from(fitting), min_size=1, max_size=most, unique=True)))
@@ -301,20 +339,22 @@ def draw_blocks(draw: st.DrawFn, here: Placement, *, most: int) -> tuple[Block, 
 
 @st.composite
 def small_spaces(draw: st.DrawFn) -> SearchSpace:
-    activation: Activation = draw(st.sampled_from(ACTIVATIONS))
+    activations = draw(st.lists(st.sampled_from(ACTIVATIONS), min_size=1, max_size=2))
     sizes = st.integers(1, 20)
     shape_in = shape = TensorShape(draw(sizes), draw(sizes), draw(sizes))
     sections: dict[str, list[Layer]] = {"stem": [], "layer": [], "head": []}
     for title, found in sections.items():
         for position in range(draw(st.integers(1 if title == "layer" else 0, 4))):
             channels = draw(st.just(shape.channels) | sizes)
+            activation: Activation = draw(st.sampled_from(activations))
             here = Placement(shape, channels, draw(st.sampled_from([1, 1, 2, 3])), activation)
             blocks = draw_blocks(draw, here, most=6 if title == "layer" else 1)
             found.append(Layer(f"{title}{position}", here, blocks))
             shape = here.shape_out
     if draw(st.booleans()):
-        last = Placement(shape, draw(sizes), 1, activation)
-        sections["head"].append(Layer(f"head{len(sections['head'])}", last, (PoolLinear(),)))
+        last = Placement(shape, draw(sizes), 1, draw(st.sampled_from(activations)))
+        classifier = PoolLinear(draw(st.sampled_from([0, 12])))
+        sections["head"].append(Layer(f"head{len(sections['head'])}", last, (classifier,)))
     return SearchSpace(
         name=draw(st.from_regex(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,9}", fullmatch=True)),
         description=draw(st.text(st.characters(exclude_categories=["Cs"]))),
@@ -379,6 +419,13 @@ def test_a_space_is_read_as_it_stands_in_the_file() -> None:
     ]
 
 
+def test_a_table_may_have_an_activation_of_its_own() -> None:
+    read = space_from_toml(GOOD.replace("[[head]]", '[[head]]\nactivation = "hswish"'))
+    activations = [here.place.activation for here in (*read.stem, *read.layers, *read.head)]
+    assert activations == ["relu6"] * 5 + ["hswish"]
+    assert space_from_toml(toml_from_space(read)) == read
+
+
 def test_the_description_may_be_left_out() -> None:
     assert (
         space_from_toml(GOOD.replace('description = "Two choices at three layers"\n', "")).description == ""
@@ -425,7 +472,21 @@ MALFORMED = [
         "the space needs `description` as str",
     ),
     ('activation = "relu6"\n', "", "the space needs `activation` as str, got nothing"),
-    ('activation = "relu6"', 'activation = "swish"', "activation 'swish': use one of linear, relu, relu6"),
+    (
+        'activation = "relu6"',
+        'activation = "swish"',
+        "activation 'swish': use one of linear, relu, relu6, hswish",
+    ),
+    ("[[stem]]", '[[stem]]\nactivation = "swish"', r"stem\[0\]: activation 'swish': use one of linear, relu"),
+    ("[[stem]]", "[[stem]]\nactivation = 6", r"stem\[0\] needs `activation` as str, got 6"),
+    ('name = "tiny"', 'name = "tiny"\nresolutions = 32', "the space needs `resolutions` as list, got 32"),
+    ('name = "tiny"', 'name = "tiny"\nresolutions = [32, 0]', "resolutions: each is a whole number from 1"),
+    (
+        'name = "tiny"',
+        'name = "tiny"\nresolutions = [24]',
+        "input is 3x32x32: .* resolutions must hold its size",
+    ),
+    ('name = "tiny"', 'name = "tiny"\nresolutions = [32, 24]', r"resolutions must ascend .* got \[32, 24\]"),
     ("input = [3, 32, 32]\n", "", "the space needs `input` as list, got nothing"),
     ("input = [3, 32, 32]", "input = [3, 32]", r"input is \[channels, height, width\], got \[3, 32\]"),
     (

@@ -193,7 +193,7 @@ def _write_fully_connected(values: Values, node: Node, bias: Any, *, transposed:
     if values.is_constant(node.inputs[0]) or not values.is_constant(node.inputs[1]):
         raise node.refused("only a product of a value with constant weights is known")
     weights = values.shape(node, node.inputs[1])
-    if len(weights) != 2 or len(shape) in {1, 4}:
+    if len(weights) != 2 or len(shape) in {1, 4, 5}:
         raise node.refused(
             f"{list(shape)} times {list(weights)}: only a matrix of weights, and no image, is known"
         )

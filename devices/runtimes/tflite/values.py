@@ -1,7 +1,9 @@
 """The values of an ONNX graph as tensors of a .tflite file: their layout, and their arithmetic.
 
-A value of rank 4 is (N, C, H, W) in ONNX and stored as (N, H, W, C); every other rank is stored as it is. A
-value may exist as float32, as int8, or both; an operator reads and gives all of its values in one arithmetic.
+A value of rank 4 is (N, C, H, W) in ONNX and stored as (N, H, W, C). One of rank 5 is taken for an image with
+its channels in groups, (N, G, C, H, W), and stored as (N, H, W, G, C): splitting channels, as a shuffle
+does, then needs no more than a RESHAPE. Every other rank is stored as it is. A value may exist as float32, as
+int8, or both; an operator reads and gives all of its values in one arithmetic.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ from devices.runtimes.tflite.file import Quantisation, TfliteFile
 
 CHANNELS_LAST = (0, 2, 3, 1)
 CHANNELS_FIRST = (0, 3, 1, 2)
+_STORED_ORDERS = {4: CHANNELS_LAST, 5: (0, 3, 4, 1, 2)}
 
 
 def stored_order(rank: int) -> tuple[int, ...]:
     """The dimensions of a value as they follow one another in the file."""
-    return CHANNELS_LAST if rank == 4 else tuple(range(rank))
+    return _STORED_ORDERS.get(rank, tuple(range(rank)))
 
 
 def stored_shape(shape: Sequence[int]) -> Shape:
@@ -42,7 +45,14 @@ def stored(array: NDArray[Any]) -> NDArray[Any]:
 
 def _keeps_order(shape: Sequence[int]) -> bool:
     """Whether the elements follow one another in ONNX as in the file."""
-    return len(shape) != 4 or shape[1] == 1 or shape[2] * shape[3] == 1
+    moving = [axis for axis in stored_order(len(shape)) if shape[axis] != 1]
+    return moving == sorted(moving)
+
+
+def _splits_channels(before: Sequence[int], after: Sequence[int]) -> bool:
+    """Whether only the channels of images are put into groups, taken out of them or grouped otherwise."""
+    are_images = {len(before), len(after)} <= set(_STORED_ORDERS)
+    return are_images and (before[0], *before[-2:]) == (after[0], *after[-2:])
 
 
 @dataclass(slots=True)
@@ -90,14 +100,14 @@ class Values:
         return value.int8
 
     def read_as(self, node: Node, name: str, rank: int) -> int:
-        """The tensor of a value, with leading dimensions of size 1 up to a rank of 4, to be broadcast."""
+        """The tensor of a value, with leading dimensions of size 1 up to an image's rank, to be broadcast."""
         shape = self.graph.shape(node, name)
         wanted = (*(1,) * (rank - len(shape)), *shape)
         if self.is_constant(name):
             return self._constant(node, name, wanted)
         tensor = self.read(node, name)
         # other ranks are stored as they are, and broadcast by the operator itself
-        return self.reshaped(tensor, shape, wanted) if rank == 4 else tensor
+        return self.reshaped(tensor, shape, wanted) if rank in _STORED_ORDERS else tensor
 
     def is_constant(self, name: str) -> bool:
         """Whether a value is known beforehand."""
@@ -196,9 +206,10 @@ class Values:
         """
         if before == after:
             return tensor
-        if not _keeps_order(before):
-            tensor = self.transposed(tensor, CHANNELS_FIRST)
-        direct = _keeps_order(after)
+        splits = _splits_channels(before, after)
+        if not splits and not _keeps_order(before):
+            tensor = self.transposed(tensor, np.argsort(stored_order(len(before))).tolist())
+        direct = splits or _keeps_order(after)
         wanted = stored_shape(after) if direct else after
         if self.file.shape(tensor) != wanted:
             result = self.between(tensor, wanted)
@@ -210,7 +221,7 @@ class Values:
                 newShape=np.asarray(wanted, np.int32),
             )
             tensor = result
-        return tensor if direct else self.transposed(tensor, CHANNELS_LAST)
+        return tensor if direct else self.transposed(tensor, stored_order(len(after)))
 
     def transposed(self, tensor: int, order: Sequence[int]) -> int:
         """A tensor with its stored dimensions in another order."""

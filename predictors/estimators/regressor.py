@@ -1,0 +1,275 @@
+"""The contract of every latency predictor, and its intervals.
+
+scikit-learn's: the constructor stores, `fit` learns, what was learned ends in `_`, `predict`, `score`; beside
+them `predict_interval` and `out_of_range`. Rows are networks, columns their features, latencies milliseconds.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+from scipy.special import stdtrit
+from scipy.stats import t as student
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+Floats: TypeAlias = NDArray[np.float64]
+Interval: TypeAlias = Literal["scaled", "cv+"]
+State: TypeAlias = dict[str, Any]
+
+FOLDS = 10
+FEWEST_CALIBRATED = 20
+"""Below so many networks an interval rests on the model more than on errors that were seen."""
+SMALLEST_HALF_WIDTH = 0.005
+UNKNOWN_HALF_WIDTH = 0.5
+"""Relative half widths: of an exactly additive device, and where nothing could be held out."""
+LARGEST_COUNTED_ERROR = 0.5
+BEYOND = 0.1
+"""A latency further outside the measured ones than this share of them is out of range."""
+UNSURE = 2.0
+"""So is a network whose spread is so many times the largest of a held-out one."""
+_FREEDOMS = (3, 5, 10, 30)
+
+
+class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
+    """Predicts latencies in milliseconds, with intervals from errors on held-out networks.
+
+    A subclass learns in `_learn`, predicts in `_predicted_ms` and says in `_spread_ms` what it is unsure of.
+    Intervals: the measured networks are dealt into ten folds, everything is learned anew without each, and the
+    held-out errors over the spread are what a new network's error over its spread will be like.
+
+    Args:
+        interval: `scaled`: the geometric mean of the empirical quantile and that of Student's t fitted to the
+            held-out errors; `cv+`: Barber et al. 2021, "Predictive inference with the jackknife+", section 3,
+            at least 1 - 2 * (1 - confidence) - sqrt(2 / networks) of new networks inside, whatever the model.
+        confidence: share of networks whose measurement shall lie inside.
+        seed: of the folds, and of what else is drawn.
+
+    Attributes:
+        networks_: how many different networks were learned from.
+        interval_basis_: `cross-validated`, `cv+`, or `model-based` below 20 networks.
+        held_out_error_: mean over held-out networks of min(|relative error|, 0.5); nan where none could be.
+    """
+
+    def __init__(self, interval: Interval = "scaled", confidence: float = 0.95, seed: int = 0) -> None:
+        """Store what is given."""
+        self.interval = interval
+        self.confidence = confidence
+        self.seed = seed
+
+    @abstractmethod
+    def _learn(self, X: Floats, y: Floats, like: Self | None) -> None:
+        """Learn from different networks; `like` has learned from nearly the same and may save time."""
+
+    @abstractmethod
+    def _predicted_ms(self, X: Floats) -> Floats:
+        """Latencies as the model has them."""
+
+    @abstractmethod
+    def _spread_ms(self, X: Floats, predicted_ms: Floats) -> Floats:
+        """Spread of a measurement around each prediction, up to one common factor."""
+
+    @abstractmethod
+    def _state(self) -> State:
+        """What `_learn` learned, as numbers, strings, lists and arrays."""
+
+    @abstractmethod
+    def _restore(self, state: State) -> None:
+        """Take what `_state` gave."""
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Learn from measured networks.
+
+        Args:
+            X: (networks, features).
+            y: (networks,) measured latencies, milliseconds; the same network twice counts as its mean.
+
+        Raises:
+            ValueError: shapes that do not agree, numbers that are not finite, an unknown `interval`.
+        """
+        if self.interval not in {"scaled", "cv+"} or not 0 < self.confidence < 1:
+            raise ValueError(f"interval is scaled or cv+, confidence in 0..1: {self.get_params()}")
+        checked, measured = validate_data(self, X, y, y_numeric=True, dtype=np.float64)
+        rows, latencies_ms = _collapsed(checked, np.asarray(measured, np.float64))
+        self.networks_ = len(rows)
+        self._fit_alone(rows, latencies_ms, None)
+        self._calibrate(rows, latencies_ms)
+        return self
+
+    def predict(self, X: ArrayLike) -> Floats:
+        """Latencies of networks, milliseconds: (networks,)."""
+        check_is_fitted(self)
+        return self._clipped_ms(validate_data(self, X, reset=False, dtype=np.float64))
+
+    def predict_interval(self, X: ArrayLike) -> Floats:
+        """Lower and upper end of the interval that holds a measurement, milliseconds: (networks, 2)."""
+        check_is_fitted(self)
+        rows = validate_data(self, X, reset=False, dtype=np.float64)
+        if self.interval_basis_ == "cv+":
+            return self._jackknife_ms(rows)
+        predicted = self._clipped_ms(rows)
+        half = np.maximum(
+            self.quantile_ * self._spread_ms(rows, predicted), SMALLEST_HALF_WIDTH * np.abs(predicted)
+        )
+        return np.column_stack([predicted - np.minimum(half, 0.99 * np.abs(predicted)), predicted + half])
+
+    def out_of_range(self, X: ArrayLike) -> NDArray[np.bool_]:
+        """Which networks are unlike all that were measured, so that predictions for them are guesses.
+
+        Those whose latency lies more than 10 % beyond the measured ones, and those of which the model is twice
+        as unsure as of any that it held out.
+        """
+        check_is_fitted(self)
+        rows = validate_data(self, X, reset=False, dtype=np.float64)
+        predicted = self._predicted_ms(rows)
+        low, high = self.range_ms_
+        beyond = (predicted < low * (1 - BEYOND)) | (predicted > high * (1 + BEYOND))
+        unsure = self._spread_ms(rows, predicted) > UNSURE * self.largest_spread_ms_
+        return np.asarray(beyond | unsure)
+
+    def _fit_alone(self, rows: Floats, latencies_ms: Floats, like: Self | None) -> None:
+        self.range_ms_ = (float(latencies_ms.min()), float(latencies_ms.max()))
+        self._learn(rows, latencies_ms, like)
+
+    def _clipped_ms(self, rows: Floats) -> Floats:
+        """No network is faster than half the fastest measured one."""
+        predicted = self._predicted_ms(rows)
+        return np.maximum(predicted, self.range_ms_[0] / 2) if self.range_ms_[0] > 0 else predicted
+
+    def _calibrate(self, rows: Floats, latencies_ms: Floats) -> None:
+        """Learn what errors on held-out networks are like."""
+        errors, spreads, predictions, folds = [], [], [], []
+        members: list[LatencyRegressor] = []
+        for held_out in self._folds(len(rows)):
+            member = clone(self)
+            member.n_features_in_ = self.n_features_in_
+            member._fit_alone(np.delete(rows, held_out, 0), np.delete(latencies_ms, held_out), self)
+            predicted = member._clipped_ms(rows[held_out])
+            errors.append(np.abs(latencies_ms[held_out] - predicted))
+            spreads.append(member._spread_ms(rows[held_out], predicted))
+            predictions.append(np.abs(errors[-1]) / np.maximum(np.abs(latencies_ms[held_out]), 1e-12))
+            folds.append(np.full(len(held_out), len(members)))
+            members.append(member)
+        own = self._spread_ms(rows, self._clipped_ms(rows))
+        enough = self.networks_ >= FEWEST_CALIBRATED
+        self.interval_basis_ = (
+            ("cv+" if self.interval == "cv+" else "cross-validated") if enough else "model-based"
+        )
+        if not members:
+            self.held_out_error_ = float("nan")
+            self.largest_spread_ms_ = float(own.max())
+            self.quantile_ = (
+                UNKNOWN_HALF_WIDTH * float(np.abs(latencies_ms).mean()) / max(float(own.mean()), 1e-12)
+            )
+            return
+        self.held_out_error_ = float(np.minimum(np.concatenate(predictions), LARGEST_COUNTED_ERROR).mean())
+        self.largest_spread_ms_ = float(max(own.max(), np.concatenate(spreads).max()))
+        ratios = np.concatenate(errors) / np.maximum(np.concatenate(spreads), 1e-12)
+        self.quantile_ = error_quantile(ratios, self.confidence)
+        if self.interval_basis_ == "cv+":
+            self.members_, self.member_ratios_, self.member_of_ = members, ratios, np.concatenate(folds)
+
+    def _folds(self, networks: int) -> Iterator[NDArray[np.intp]]:
+        """Indexes of the networks that are held out together; none where too few are left to learn from."""
+        if networks >= 3:
+            order = np.random.default_rng(self.seed).permutation(networks)
+            yield from np.array_split(order, min(FOLDS, networks))
+
+    def _jackknife_ms(self, rows: Floats) -> Floats:
+        """CV+ with errors in units of each member's own spread."""
+        predicted = np.stack([member._clipped_ms(rows) for member in self.members_])
+        spread = np.stack(
+            [member._spread_ms(rows, ms) for member, ms in zip(self.members_, predicted, strict=True)]
+        )
+        centre, half = predicted[self.member_of_], spread[self.member_of_] * self.member_ratios_[:, None]
+        rank = min(int(np.ceil(self.confidence * (len(centre) + 1))), len(centre))
+        low = np.sort(centre - half, axis=0)[len(centre) - rank]
+        high = np.sort(centre + half, axis=0)[rank - 1]
+        return np.column_stack([np.maximum(low, 0.0) if self.range_ms_[0] > 0 else low, high])
+
+    def to_state(self) -> State:
+        """Everything learned, as numbers, strings, lists and arrays."""
+        check_is_fitted(self)
+        state = {"learned": self._state()} | {name: getattr(self, name) for name in _LEARNED}
+        if self.interval_basis_ == "cv+":
+            state["members"] = [member._member_state() for member in self.members_]
+            state["member_ratios"], state["member_of"] = self.member_ratios_, self.member_of_
+        return state
+
+    def from_state(self, state: State) -> Self:
+        """Take what `to_state` gave, instead of `fit`; predictions are equal to the last bit."""
+        self._restore(state["learned"])
+        for name in _LEARNED:
+            value = state[name]
+            setattr(self, name, tuple(value) if isinstance(value, list) else value)
+        if self.interval_basis_ == "cv+":
+            self.members_ = [clone(self)._from_member_state(member) for member in state["members"]]
+            self.member_ratios_, self.member_of_ = state["member_ratios"], state["member_of"]
+        return self
+
+    def _member_state(self) -> State:
+        return {"learned": self._state(), "range_ms": self.range_ms_}
+
+    def _from_member_state(self, state: State) -> Self:
+        self._restore(state["learned"])
+        self.range_ms_ = tuple(state["range_ms"])
+        return self
+
+
+_LEARNED = (
+    "n_features_in_", "networks_", "range_ms_", "interval_basis_", "held_out_error_", "largest_spread_ms_",
+    "quantile_",
+)  # fmt: skip
+
+
+def error_quantile(ratios: ArrayLike, confidence: float) -> float:
+    """How large an error over its spread may be: the quantile of the next one, given those seen.
+
+    The geometric mean of the empirical quantile, which few errors leave open, and that of Student's t with
+    3, 5, 10 or 30 degrees of freedom, whichever fits best.
+
+    Args:
+        ratios: |error| / spread of held-out networks, at least one.
+        confidence: share of errors below it.
+    """
+    seen = np.sort(np.asarray(ratios, np.float64))
+    empirical = seen[min(int(np.ceil(confidence * (seen.size + 1))), seen.size) - 1]
+    if seen[-1] <= 0:
+        return 0.0
+    freedom, scale = max(
+        ((freedom, _student_scale(seen, freedom)) for freedom in _FREEDOMS),
+        key=lambda pair: float(student.logpdf(seen / pair[1], pair[0]).sum() - seen.size * np.log(pair[1])),
+    )
+    fitted = stdtrit(freedom, 0.5 + confidence / 2) * scale * np.sqrt(1 + 2 / seen.size)
+    return float(np.sqrt(empirical * fitted))
+
+
+def _student_scale(ratios: Floats, freedom: int) -> float:
+    """Scale of Student's t that makes the ratios most likely."""
+    start = np.log(max(float(np.sqrt(np.mean(np.square(ratios)))), 1e-12))
+
+    def negative(log_scale: Floats) -> float:
+        scale = np.exp(log_scale[0])
+        return float(ratios.size * log_scale[0] - student.logpdf(ratios / scale, freedom).sum())
+
+    return float(np.exp(minimize(negative, [start], method="Nelder-Mead").x[0]))
+
+
+def _collapsed(rows: Floats, latencies_ms: Floats) -> tuple[Floats, Floats]:
+    """Different rows in order of appearance, each with the mean of its latencies."""
+    _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    inverse = inverse.ravel()
+    means = np.bincount(inverse, weights=latencies_ms) / np.bincount(inverse)
+    order = np.argsort(first)
+    return rows[first[order]], means[order]
+
+
+def relative_errors(left_out_ms: Floats, measured_ms: Floats) -> float:
+    """Mean of min(|relative error|, 0.5): what models and noise models are chosen by."""
+    errors = np.abs(left_out_ms - measured_ms) / np.maximum(np.abs(measured_ms), 1e-12)
+    return float(np.minimum(errors, LARGEST_COUNTED_ERROR).mean())
