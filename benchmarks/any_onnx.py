@@ -25,7 +25,7 @@ from hwprofile.onnx_prediction import measured_kernels, model_of, predictions
 from hwprofile.profile import Profile
 from hwprofile.session import session_device
 from hwprofile.subjects import KernelsSubject, ModelsSubject
-from ponas_core.onnx_graph import INPUT
+from ponas_core.onnx_writer import INPUT
 from ponas_core.random_networks import NetworkWriter
 from predictors.kernel_models import held_out_errors
 

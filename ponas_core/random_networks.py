@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ponas_core.onnx_graph import INPUT, IR_VERSION, OUTPUT
+from ponas_core.onnx_writer import INPUT, IR_VERSION, OUTPUT
 
 OPSET = 14
 CLASSES = 1000

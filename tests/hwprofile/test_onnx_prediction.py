@@ -21,7 +21,8 @@ from hwprofile.profile_lines import Header
 from hwprofile.subjects import KERNELS_SUBJECT, KernelsSubject, calibration_network
 from ponas_core.complexity import complexity
 from ponas_core.kernels import SAMPLING, Kernel, sample_kernels
-from ponas_core.onnx_graph import INPUT, network_model
+from ponas_core.onnx_graph import network_model
+from ponas_core.onnx_writer import INPUT
 from ponas_core.random_networks import FAMILIES, NetworkWriter, random_network
 from ponas_core.space_file import shipped_space, shipped_spaces
 from predictors.kernels import FusedKernel
