@@ -48,6 +48,12 @@ def profile_candidates(device: str, subject: str, settings: Settings) -> list[Pa
     return sorted((file for file in found if file.exists()), key=_age_ns, reverse=True)
 
 
+def family_candidates(device: str, family: str, settings: Settings) -> list[Path]:
+    """The same of every subject whose name is this family's with a number behind it."""
+    found = (home() / "profiles").glob(f"{device}-{family}-*-{settings.digest}*{SUFFIX}")
+    return sorted(found, key=_age_ns, reverse=True)
+
+
 def _age_ns(path: Path) -> int:
     return path.stat().st_mtime_ns
 

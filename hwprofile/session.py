@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,9 @@ from hwprofile.validation import Validation, validate
 from hwprofile.verification import Verifier
 from ponas_core.solve import Infeasible
 from ponas_core.space import Architecture, SearchSpace
+
+if TYPE_CHECKING:
+    from hwprofile.onnx_prediction import FilePrediction
 
 
 def session_device(
@@ -281,6 +284,19 @@ class Session:
         for name, found in zip(names, latency.predict(architectures), strict=True):
             writer.writerow([name, repr(found.median_ms), repr(found.low_ms), repr(found.high_ms)])
         return text.getvalue()
+
+    def predict_onnx(
+        self, files: Sequence[Path], profile_path: Path | None
+    ) -> tuple[list[FilePrediction], Profile]:
+        """Predicted latencies of ONNX files, and the profile of kernels that they rest on.
+
+        Raises:
+            UserError: a file is unusable, or there is no profile of kernels.
+        """
+        from hwprofile.onnx_prediction import model_of, newest_profile, predictions
+
+        profile = newest_profile(self.device) if profile_path is None else Profile.load(profile_path)
+        return predictions(files, model_of(profile)), profile
 
     def _subject(self, space: SearchSpace, origin: str) -> SpaceSubject:
         if self.inline and not RUNTIMES[self.device.settings.runtime].profiles_nodes:

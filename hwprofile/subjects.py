@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from ponas_core import probes
 from ponas_core.score_table import ScoreTable, macs_proxy
 from ponas_core.space import SearchSpace
 from ponas_core.space_file import shipped_space
+
+if TYPE_CHECKING:
+    import onnx
 
 RANDOM_NETWORKS = 2
 TIMES_INSIDE = 2
@@ -100,9 +104,29 @@ class SpaceSubject:
         return self.graph(by_macs[len(by_macs) // 2], "block")
 
 
+KERNELS_SUBJECT = "kernels-v2"
+"""How names of kernel profiles begin; another sample of kernels gets another number (`kernels.SAMPLING`)."""
+CALIBRATION_NETWORKS = 40
+KERNELS_A_NETWORK = 10
+"""A profile of fewer kernels has fewer calibration networks."""
+CALIBRATION = "random-"
+
+
+def calibration_network(name: str, batch: int) -> onnx.ModelProto:
+    """The calibration network of this name; UserError for anything else."""
+    from ponas_core.random_networks import random_network
+
+    number = name.removeprefix(CALIBRATION)
+    if number == name or not number.isdecimal():
+        raise UserError(f"{name} is no calibration network, such as {CALIBRATION}0")
+    return random_network(int(number), batch)
+
+
 @dataclass(frozen=True)
 class KernelsSubject:
     """Fused kernels over a range of shapes, for networks that belong to no space.
+
+    Networks drawn at random are measured along: they tell how kernels alone differ from kernels in networks.
 
     Attributes:
         count: how many.
@@ -115,7 +139,7 @@ class KernelsSubject:
     @property
     def name(self) -> str:
         """Short name for the file of the profile."""
-        return f"kernels-{self.count}"
+        return f"{KERNELS_SUBJECT}-{self.count}"
 
     @property
     def space(self) -> None:
@@ -128,23 +152,27 @@ class KernelsSubject:
         return False
 
     def first(self) -> Mapping[str, Kind]:
-        """The same kernels for the same count; UserError for too few."""
+        """The same kernels and networks for the same count; UserError for too few."""
         from ponas_core.kernels import sample_kernels
 
         try:
             found = sample_kernels(self.count, np.random.default_rng(0))
         except ValueError as error:
             raise UserError(f"--kernels {self.count}: {error}") from error
-        return {str(kernel): "kernel" for kernel in found}
+        networks = min(CALIBRATION_NETWORKS, self.count // KERNELS_A_NETWORK)
+        kernels: dict[str, Kind] = {str(kernel): "kernel" for kernel in found}
+        return kernels | dict.fromkeys((f"{CALIBRATION}{number}" for number in range(networks)), "network")
 
     def choose(self, profile: Profile) -> Mapping[str, str]:
         """Nothing more."""
         return {}
 
     def graph(self, name: str, kind: Kind) -> Graph:
-        """The kernel of this key."""
+        """The kernel of this key, or the calibration network of this name."""
         from ponas_core.kernels import Kernel
 
+        if kind == "network":
+            return Graph(name, cache(lambda: _bytes(calibration_network(name, self.batch))))
         return Graph(name, cache(lambda: _bytes(Kernel.parse(name).model(self.batch))))
 
     def reference(self) -> Graph:

@@ -18,10 +18,14 @@ from onnx import TensorProto, helper, numpy_helper
 from ponas_core.onnx_writer import INPUT, IR_VERSION, OUTPUT
 
 Kind: TypeAlias = Literal[
-    "conv", "dwconv", "gconv", "fc", "maxpool", "avgpool", "gap", "add", "scale", "concat", "act"
-]
-ACTIVATIONS = ("linear", "relu", "relu6", "sigmoid", "hswish")
-FUSED = ("linear", "relu", "relu6")
+    "conv", "dwconv", "gconv", "fc", "maxpool", "avgpool", "gap", "add", "scale", "concat", "shuffle",
+    "softmax", "act",
+]  # fmt: skip
+ACTIVATIONS = (
+    "linear", "relu", "relu6", "leakyrelu", "sigmoid", "hsigmoid", "swish", "hswish", "longhswish", "affine",
+)  # fmt: skip
+"""`longhswish` is x * relu6(x + 3) / 6 written out, `affine` one constant factor a channel."""
+FUSED = ("linear", "relu", "relu6", "hswish")
 """Activations that runtimes fuse into the operator before them."""
 OPSET = 14
 """The oldest with HardSwish."""
@@ -38,12 +42,13 @@ class Kernel:
 
     Attributes:
         kind: what it computes; `scale` multiplies every channel by one number, `act` is an activation alone.
-        channels: of the input (of each of the two inputs of `add` and `concat`).
+        channels: of the input (of each of the two inputs of `add`, of both inputs of `concat` together).
         size: height and width of the input; 1 for `fc`.
         channels_out: of the output of `conv`, `gconv` and `fc`.
         kernel: height and width of the window.
         stride: of the window.
-        groups: of `gconv`.
+        groups: of `gconv` and `shuffle`.
+        residual: whether a second tensor is added to the result of `conv` before the activation.
         activation: fused; of `act` the activation itself.
     """
 
@@ -55,6 +60,7 @@ class Kernel:
     stride: int = 1
     groups: int = 1
     activation: str = "linear"
+    residual: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for a kernel that cannot be."""
@@ -64,6 +70,10 @@ class Kernel:
             raise ValueError(f"unknown kernel {self.kind} with {self.activation}")
         if (self.channels_out > 0) != (self.kind in _WITH_CHANNELS_OUT):
             raise ValueError(f"{self.kind} {'needs' if self.channels_out < 1 else 'has no'} channels_out")
+        if self.kind == "concat" and self.channels % 2:
+            raise ValueError(f"concat joins two equal halves: {self}")
+        if self.residual and self.kind != "conv":
+            raise ValueError(f"{self.kind} adds no second tensor")
         if self.channels % self.groups or self.channels_out % self.groups:
             raise ValueError(f"{self.groups} groups do not divide the channels")
 
@@ -73,6 +83,7 @@ class Kernel:
         parts += [f"k{self.kernel}"] if self.kind in _WITH_WINDOW else []
         parts += [f"s{self.stride}"] if self.stride > 1 else []
         parts += [f"g{self.groups}"] if self.groups > 1 else []
+        parts += ["add"] if self.residual else []
         parts += [self.activation] if self.activation != "linear" else []
         out = f"-{self.channels_out}" if self.channels_out else ""
         return f"{'_'.join(parts)}@{self.channels}x{self.size}x{self.size}{out}"
@@ -85,7 +96,8 @@ class Kernel:
             raise ValueError(f"{text!r} is no kernel, such as conv_k3_s2_relu6@24x56x56-40")
         numbers = {name: int(found[name]) for name in _NUMBERS if found[name]}
         kind: Any = found["kind"]
-        return cls(kind, activation=found["activation"] or "linear", **numbers)
+        residual = found["residual"] is not None
+        return cls(kind, activation=found["activation"] or "linear", residual=residual, **numbers)
 
     @property
     def size_out(self) -> int:
@@ -96,7 +108,9 @@ class Kernel:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates; 0 where nothing is multiplied and added up."""
+        """Multiply-accumulates, a factor for every element included; 0 where nothing is multiplied."""
+        if self.kind == "scale":
+            return self.channels * self.size**2
         if self.kind not in _WITH_WEIGHTS:
             return 0
         out = self.channels_out or self.channels
@@ -106,7 +120,7 @@ class Kernel:
     @property
     def elements(self) -> int:
         """Numbers in the larger of input and output."""
-        out = self.channels_out or self.channels * (2 if self.kind == "concat" else 1)
+        out = self.channels_out or self.channels
         return max(self.channels * self.size**2, out * self.size_out**2)
 
     def model(self, batch: int = 1) -> onnx.ModelProto:
@@ -122,7 +136,7 @@ _WITH_WEIGHTS = {"conv", "dwconv", "gconv", "fc"}
 _NUMBERS = ("kernel", "stride", "groups", "channels", "size", "channels_out")
 _KEY = re.compile(
     r"(?P<kind>[a-z]+)(_k(?P<kernel>\d{1,3}))?(_s(?P<stride>\d{1,3}))?(_g(?P<groups>\d{1,4}))?"
-    r"(_(?P<activation>[a-z]+6?))?@(?P<channels>\d{1,6})x(?P<size>\d{1,5})x(?P=size)(-(?P<channels_out>\d{1,6}))?"
+    r"(_(?P<residual>add))?(_(?P<activation>[a-z]+6?))?@(?P<channels>\d{1,6})x(?P<size>\d{1,5})x(?P=size)(-(?P<channels_out>\d{1,6}))?"
 )
 
 
@@ -151,20 +165,56 @@ def sample_kernels(count: int, rng: np.random.Generator) -> list[Kernel]:
 
 
 _SHARES: dict[Kind, int] = {
-    "conv": 12, "dwconv": 8, "gconv": 2, "fc": 3, "maxpool": 2, "avgpool": 2, "gap": 2, "add": 3, "scale": 2,
-    "concat": 2, "act": 3,
+    "conv": 18, "dwconv": 7, "gconv": 2, "fc": 3, "maxpool": 2, "avgpool": 2, "gap": 2, "add": 3, "scale": 2,
+    "concat": 2, "shuffle": 1, "softmax": 1, "act": 4,
 }  # fmt: skip
+SAMPLING = 2
+"""Grows when the same count would give other kernels: profiles of unlike samples are told apart."""
+_IMAGE = 3
+"""Channels of an image."""
 
 
 def _sample(kind: Kind, rng: np.random.Generator) -> Kernel:
-    channels, channels_out = (_channels(rng) for _ in range(2))
-    size = round(float(np.exp(rng.uniform(np.log(4), np.log(224)))))
-    if kind == "gconv":
+    if kind in ("fc", "softmax"):
+        out = _multiple_of_8(rng, 8, 2048) if kind == "fc" else 0
+        return Kernel(kind, _multiple_of_8(rng, 8, 2048), 1, out, **_details(kind, rng))
+    if kind == "conv":
+        special = rng.random()
+        if special < 0.06:
+            return _stem(rng)
+        if special < 0.16:
+            return _of_squeeze_excite(rng)
+    size = round(_log_uniform(rng, 4, 224))
+    channels = _channels(size, rng)
+    if kind in ("gconv", "shuffle"):
         groups = int(rng.choice(GROUPS))
-        wide, wide_out = (-(-value // groups) * groups for value in (channels, channels_out))
-        return Kernel(kind, wide, size, wide_out, groups=groups, **_details(kind, rng))
-    out = channels_out if kind in _WITH_CHANNELS_OUT else 0
-    return Kernel(kind, channels, 1 if kind == "fc" else size, out, **_details(kind, rng))
+        # at least two channels a group: one each would be a depthwise convolution
+        wide, wide_out = (max(2, -(-value // groups)) * groups for value in (channels, _channels(size, rng)))
+        out = wide_out if kind == "gconv" else 0
+        return Kernel(kind, wide, size, out, groups=groups, **_details(kind, rng))
+    details = _details(kind, rng)
+    out = _channels(-(-size // details["stride"]), rng) if kind in _WITH_CHANNELS_OUT else 0
+    residual = kind == "conv" and details["stride"] == 1 and rng.random() < 0.2
+    if residual:  # no runtime fuses a bounded activation behind the sum
+        details["activation"] = str(rng.choice(["linear", "relu"]))
+    return Kernel(kind, channels, size, out, residual=residual, **details)
+
+
+def _stem(rng: np.random.Generator) -> Kernel:
+    """The first convolution of a network."""
+    size, activation = 2 * round(_log_uniform(rng, 48, 160)), str(rng.choice(FUSED))
+    kernel, channels_out = int(rng.choice([3, 3, 5, 7])), _multiple_of_8(rng, 8, 64)
+    return Kernel("conv", _IMAGE, size, channels_out, kernel, 2, activation=activation)
+
+
+def _of_squeeze_excite(rng: np.random.Generator) -> Kernel:
+    """One of the two convolutions on a single pixel."""
+    wide = _multiple_of_8(rng, 16, 1280)
+    activation = str(rng.choice(["relu", "relu", "sigmoid", "hsigmoid", "hswish", "linear"]))
+    narrow = max(8, wide // int(rng.choice([4, 4, 16])) // 8 * 8)
+    return Kernel(
+        "conv", *((wide, 1, narrow) if rng.random() < 0.5 else (narrow, 1, wide)), activation=activation
+    )
 
 
 def _details(kind: Kind, rng: np.random.Generator) -> dict[str, Any]:
@@ -179,25 +229,35 @@ def _details(kind: Kind, rng: np.random.Generator) -> dict[str, Any]:
 
 _NONE = ("linear",)
 _DETAILS: dict[Kind, tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]] = {
-    "conv": ((1, 1, 1, 3, 3, 5, 7), (1, 1, 2), FUSED),
-    "dwconv": ((3, 5, 7), (1, 1, 2), FUSED),
+    "conv": ((1, 1, 1, 3, 3, 5, 7), (1, 1, 1, 2), FUSED),
+    "dwconv": ((1, 3, 3, 3, 5, 5, 7), (1, 1, 2), FUSED),
     "gconv": ((3,), (1, 1, 2), FUSED),
     "fc": ((1,), (1,), ("linear", "relu")),
-    "maxpool": ((2, 3), (1, 2), _NONE),
-    "avgpool": ((2, 3), (1, 2), _NONE),
+    "maxpool": ((2, 3), (1, 2, 2), _NONE),
+    "avgpool": ((2, 3), (1, 2, 2), _NONE),
     "gap": ((1,), (1,), _NONE),
     "add": ((1,), (1,), ("linear", "relu")),
     "scale": ((1,), (1,), _NONE),
     "concat": ((1,), (1,), _NONE),
-    "act": ((1,), (1,), ACTIVATIONS[1:]),
+    "shuffle": ((1,), (1,), _NONE),
+    "softmax": ((1,), (1,), _NONE),
+    "act": ((1,), (1,), (*ACTIVATIONS[1:], "hswish", "swish")),
 }
 
 
-def _channels(rng: np.random.Generator) -> int:
-    """Multiples of 8 from 8 to 1536, and now and then the 3 of an image."""
-    if rng.random() < 0.04:
-        return 3
-    return 8 * round(float(np.exp(rng.uniform(0, np.log(192)))))
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _multiple_of_8(rng: np.random.Generator, low: float, high: float) -> int:
+    return 8 * max(1, round(_log_uniform(rng, low, high) / 8))
+
+
+def _channels(size: int, rng: np.random.Generator) -> int:
+    """Multiples of 8; small images have many channels and large ones few, as in networks."""
+    if rng.random() < 0.1:
+        return _multiple_of_8(rng, 8, 1536)
+    return _multiple_of_8(rng, max(8, 250 / size), min(2048, max(64, 14000 / size)))
 
 
 class _Writer:
@@ -221,18 +281,34 @@ class _Writer:
         self.constants.append(numpy_helper.from_array(values.astype(np.float32), name))
         return name
 
+    def number(self, value: float) -> str:
+        name = f"number_{value:g}"
+        if all(tensor.name != name for tensor in self.constants):
+            self.constants.append(numpy_helper.from_array(np.array(value, np.float32), name))
+        return name
+
     def second_input(self, *shape: int) -> str:
         self.inputs["other"] = list(shape)
         return "other"
 
     def activation(self, kind: str) -> None:
-        operator = {"relu": "Relu", "sigmoid": "Sigmoid", "hswish": "HardSwish"}.get(kind)
-        if operator:
-            self.node(operator, [self.at])
+        source = self.at
+        if kind in _OPERATORS:
+            self.node(_OPERATORS[kind], [source])
         elif kind == "relu6":
-            for name, limit in (("low", 0.0), ("high", 6.0)):
-                self.constants.append(numpy_helper.from_array(np.array(limit, np.float32), name))
-            self.node("Clip", [self.at, "low", "high"])
+            self.node("Clip", [source, self.number(0.0), self.number(6.0)])
+        elif kind == "hsigmoid":
+            self.node("HardSigmoid", [source], alpha=1 / 6)
+        elif kind == "swish":
+            self.node("Sigmoid", [source])
+            self.node("Mul", [source, self.at])
+        elif kind == "longhswish":
+            self.node("Add", [source, self.number(3.0)])
+            self.node("Clip", [self.at, self.number(0.0), self.number(6.0)])
+            self.node("Mul", [source, self.at])
+            self.node("Div", [self.at, self.number(6.0)])
+        elif kind == "affine":
+            self.node("Mul", [source, self.weight(self.shape[1], 1, 1)])
 
     def model(self) -> onnx.ModelProto:
         self.nodes[-1].output[0] = OUTPUT
@@ -263,6 +339,9 @@ def _convolution(writer: _Writer, kernel: Kernel) -> None:
     weight = writer.weight(out, kernel.channels // groups, kernel.kernel, kernel.kernel)
     bias = writer.weight(out)
     writer.node("Conv", [writer.at, weight, bias], group=groups, **_window(kernel))
+    if kernel.residual:
+        shape = [writer.shape[0], out, kernel.size_out, kernel.size_out]
+        writer.node("Add", [writer.at, writer.second_input(*shape)])
     writer.activation(kernel.activation)
 
 
@@ -289,18 +368,38 @@ def _pool(operator: str) -> Callable[[_Writer, Kernel], None]:
     return lambda writer, kernel: writer.node(operator, [writer.at], **_window(kernel))
 
 
-def _of_two(operator: str, **attributes: Any) -> Callable[[_Writer, Kernel], None]:
-    def write(writer: _Writer, kernel: Kernel) -> None:
-        writer.node(operator, [writer.at, writer.second_input(*writer.shape)], **attributes)
-        writer.activation(kernel.activation)
+def _addition(writer: _Writer, kernel: Kernel) -> None:
+    writer.node("Add", [writer.at, writer.second_input(*writer.shape)])
+    writer.activation(kernel.activation)
 
-    return write
+
+def _concatenation(writer: _Writer, kernel: Kernel) -> None:
+    writer.shape[1] //= 2
+    writer.node("Concat", [writer.at, writer.second_input(*writer.shape)], axis=1)
 
 
 def _scale(writer: _Writer, kernel: Kernel) -> None:
     writer.node("Mul", [writer.at, writer.second_input(*writer.shape[:2], 1, 1)])
 
 
+def _shuffle(writer: _Writer, kernel: Kernel) -> None:
+    batch, channels, *image = writer.shape
+    for name, sizes in (
+        ("split", [batch, kernel.groups, channels // kernel.groups, *image]),
+        ("joined", writer.shape),
+    ):
+        writer.constants.append(numpy_helper.from_array(np.array(sizes, np.int64), name))
+    writer.node("Reshape", [writer.at, "split"])
+    writer.node("Transpose", [writer.at], perm=[0, 2, 1, 3, 4])
+    writer.node("Reshape", [writer.at, "joined"])
+
+
+def _softmax(writer: _Writer, kernel: Kernel) -> None:
+    writer.node("Flatten", [writer.at])
+    writer.node("Softmax", [writer.at], axis=1)
+
+
+_OPERATORS = {"relu": "Relu", "leakyrelu": "LeakyRelu", "sigmoid": "Sigmoid", "hswish": "HardSwish"}
 _WRITERS: dict[str, Callable[[_Writer, Kernel], None]] = {
     "conv": _convolution,
     "dwconv": _convolution,
@@ -309,9 +408,11 @@ _WRITERS: dict[str, Callable[[_Writer, Kernel], None]] = {
     "maxpool": _pool("MaxPool"),
     "avgpool": _pool("AveragePool"),
     "gap": lambda writer, kernel: writer.node("GlobalAveragePool", [writer.at]),
-    "add": _of_two("Add"),
+    "add": _addition,
     "scale": _scale,
-    "concat": _of_two("Concat", axis=1),
+    "concat": _concatenation,
+    "shuffle": _shuffle,
+    "softmax": _softmax,
     "act": lambda writer, kernel: writer.activation(kernel.activation),
 }
 """How each kind becomes ONNX nodes; a new kind is one row here and one in `_SHARES`."""

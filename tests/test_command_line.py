@@ -24,7 +24,7 @@ COMMANDS = {
     | {"--space", "--profile", "--scores", "--budget", "--measure", "--no-measure", "--out", "--seed"}
     | {"--strict", "--json"},
     "pareto": SESSION | {"--space", "--profile", "--scores", "--json"},
-    "predict": SESSION | {"--space", "--profile", "--networks", "--out"},
+    "predict": SESSION | {"--space", "--profile", "--networks", "--onnx", "--out", "--json"},
     "spaces": {"--json"},
     "devices": {"--json"},
     "export": {"--space", "--arch", "--out", "--seed", "--batch"},

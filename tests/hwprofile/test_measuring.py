@@ -98,7 +98,7 @@ def test_kernels_are_benched_into_a_table(home: Path) -> None:
 def test_too_few_kernels_are_refused(home: Path) -> None:
     code, _, errors = run("bench", "--kernels", "--kernel-count", "3")
     assert code == 1
-    assert "at least 11 kernels" in errors
+    assert "at least 13 kernels" in errors
 
 
 # --- settings
@@ -175,7 +175,7 @@ def test_given_inputs_set_the_ranges_and_are_recorded(home: Path, tiny_toml: Pat
 
 
 def test_a_graph_that_takes_too_long_ends_as_timeout(home: Path, tmp_path: Path) -> None:
-    code, _, errors = run("bench", "--kernels", "--kernel-count", "11", "--graph-timeout", "0.0001", *QUICK)
+    code, _, errors = run("bench", "--kernels", "--kernel-count", "13", "--graph-timeout", "0.0001", *QUICK)
     assert code == 6  # the reference too takes longer than that
     assert "no answer within" in errors or "not read within" in errors
 

@@ -89,6 +89,6 @@ def test_every_kind_runs_and_gives_the_size_that_it_says(batch: int) -> None:
         feeds = {value.name: np.ones(value.shape, np.float32) for value in session.get_inputs()}
         (found,) = session.run(None, feeds)
         assert np.isfinite(found).all()
-        channels = kernel.channels_out or kernel.channels * (2 if kernel.kind == "concat" else 1)
-        spatial = () if kernel.kind == "fc" else (kernel.size_out,) * 2
+        channels = kernel.channels_out or kernel.channels
+        spatial = () if kernel.kind in ("fc", "softmax") else (kernel.size_out,) * 2
         assert found.shape == (batch, channels, *spatial)
