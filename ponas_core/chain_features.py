@@ -1,7 +1,8 @@
 """Chains of blocks as named numbers: from the whole of a network to its single layers.
 
-`totals`: what all blocks compute, hold and move. `blocks`: how often each block stands in the network. `alike`:
-each block in its layer, blocks alike in shape, kernel and width costing alike. `layers`: the same, each on its own.
+`totals`: what all blocks compute, hold and move. `blocks`: how often each block stands in the network.
+`alike`: each block in its layer, blocks alike in shape, kernel and width costing alike. `layers`: the same,
+each on its own.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from ponas_core.space import Architecture, Layer, SearchSpace
 Floats = NDArray[np.float64]
 
 TOTALS = (
-    "macs", "depthwise_macs", "pointwise_macs", "dense_macs", "params", "activations", "bytes_moved", "blocks",
-    "convolutions", "squeeze_excites",
+    "macs", "depthwise_macs", "pointwise_macs", "dense_macs", "params", "activations", "bytes_moved",
+    "blocks", "convolutions", "squeeze_excites",
 )  # fmt: skip
 FAR_APART = 4.0
 """Distance at which blocks tell little of each other; units: an octave of channels or size, a step of kernel,
@@ -82,7 +83,7 @@ def _sort(operator: Convolution) -> str:
 def _alike(space: SearchSpace) -> Floats:
     """How alike blocks are: a Matérn covariance of smoothness 3/2 over what describes them."""
     blocks = [(at, layer, op) for at, layer in enumerate(space.layers) for op in range(len(layer.blocks))]
-    points = np.array([_point(layer, op) + [at / len(space.layers)] for at, layer, op in blocks])
+    points = np.array([[*_point(layer, op), at / len(space.layers)] for at, layer, op in blocks])
     apart = np.sqrt(np.square(points[:, None] - points).sum(axis=2)) * (np.sqrt(3) / FAR_APART)
     return np.asarray((1 + apart) * np.exp(-apart))
 

@@ -41,7 +41,8 @@ def test_a_file_imports_only_from_rooms_that_its_room_may_know(file: Path) -> No
 def test_heavy_libraries_are_imported_only_where_they_are_used(file: Path) -> None:
     statements = [node for node in parse(file).body if isinstance(node, ast.Import | ast.ImportFrom)]
     top = {name for node in statements for name in imported(node)}
-    assert not top & HEAVY
+    allowed = {"sklearn"} if file.is_relative_to(ROOT / "predictors" / "estimators") else set()
+    assert not top & (HEAVY - allowed)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))

@@ -1,1 +1,1 @@
-"""Latency predictors as scikit-learn estimators; imported by kind (`predictors.catalog`), as they take time."""
+"""Latency predictors as scikit-learn estimators; imported by kind, as scikit-learn takes its time."""

@@ -1,9 +1,9 @@
 """Linear regression whose coefficients have a prior scale per group, found by the evidence for it.
 
-y = X m + noise, m_j ~ N(0, w_group(j)), noise_i ~ N(0, w_noise * shape_i): a Gaussian process with one linear
-kernel a group. A group that the data do not ask for is driven to nothing, which makes a hierarchy of groups, from
-the whole of a network to its single layers, a hierarchical additive model (MacKay 1992, "Bayesian interpolation";
-Rasmussen and Williams 2006, "Gaussian processes for machine learning", sections 2.1, 5.4).
+y = X m + noise, m_j ~ N(0, w_group(j)), noise_i ~ N(0, w_noise * shape_i): a Gaussian process with one
+linear kernel a group. A group that the data do not ask for is driven to nothing, which makes a hierarchy of
+groups, from the whole of a network to its single layers, a hierarchical additive model (MacKay 1992,
+"Bayesian interpolation"; Rasmussen and Williams 2006, "Gaussian processes for machine learning", 2.1, 5.4).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 CONSTANT_VARIANCE = 50.0
 """Prior variance of the constant, in units of y's."""
-LOG_WEIGHT_SD = 2.5
+LOG_WEIGHT_SD = 4.0
 NOISE_PRIOR = 0.05
 MOST_STEPS = 40
 _LOG_WEIGHT_BOUNDS, _LOG_NOISE_BOUNDS = (-25.0, 12.0), (-18.0, 6.0)

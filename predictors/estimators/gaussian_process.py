@@ -50,7 +50,9 @@ class _Columns:
             if not members:
                 continue
             if group in covariances:
-                place = {index: row for row, index in enumerate(i for i, own in enumerate(groups) if own == group)}
+                place = {
+                    index: row for row, index in enumerate(i for i, own in enumerate(groups) if own == group)
+                }
                 rows = [place[index] for index in members]
                 factor = _factor(covariances[group][np.ix_(rows, rows)])
             else:
@@ -62,10 +64,7 @@ class _Columns:
     def design(self, X: Floats) -> Design:
         """Columns of networks."""
         centred = X - self.means
-        parts = [
-            centred[:, members] @ mix
-            for members, mix in zip(self.used, self.mixing, strict=True)
-        ]
+        parts = [centred[:, members] @ mix for members, mix in zip(self.used, self.mixing, strict=True)]
         sizes = [part.shape[1] for part in parts]
         rows = np.concatenate(parts, axis=1) if parts else np.zeros((len(X), 0))
         return Design(rows, np.repeat(np.arange(len(parts)), sizes), len(parts))
@@ -85,21 +84,21 @@ def _principal(centred: Floats, factor: Floats) -> Floats:
     mixed = centred @ factor
     variances, directions = np.linalg.eigh(mixed.T @ mixed / len(mixed))
     kept = variances > SMALLEST_VARIANCE * variances.sum()
-    return factor @ directions[:, kept] / np.sqrt(variances.sum())
+    return np.asarray(factor @ directions[:, kept] / np.sqrt(variances.sum()))
 
 
 class GroupedGaussianProcess(LatencyRegressor):
     """Latencies from groups of features, each with a weight that the measurements decide.
 
-    Three noise models are fitted, constant, in proportion to the latency, and robust (one step towards Student's
-    t with 4 degrees of freedom); leave-one-out chooses.
+    Three noise models are fitted, constant, in proportion to the latency, and robust (one step towards
+    Student's t with 4 degrees of freedom); leave-one-out chooses.
 
     Args:
         groups: the group of every column of X, numbers; None: all columns are one group.
-        background: (any, features), networks that nobody needs to have measured; columns are scaled over them,
-            so that the prior is that of the space. None: the training rows.
-        covariances: prior covariance between the coefficients of a group's columns, by group; columns of other
-            groups are scaled one by one and independent.
+        background: (any, features), networks that nobody needs to have measured; columns are scaled over
+            them, so that the prior is that of the space. None: the training rows.
+        covariances: prior covariance between the coefficients of a group's columns, by group; columns of
+            other groups are scaled one by one and independent.
         large_sample: groups that are used from 300 networks on.
         interval: see `LatencyRegressor`, as for the others.
         confidence: of the interval.
@@ -127,8 +126,11 @@ class GroupedGaussianProcess(LatencyRegressor):
         self.covariances = covariances
         self.large_sample = large_sample
 
+    _columns: _Columns
+    posterior_: Posterior
+
     def _learn(self, X: Floats, y: Floats, like: Self | None) -> None:
-        self._columns = like._columns if like is not None else self._scaled_columns(X)
+        self._columns = self._scaled_columns(X) if like is None else like._columns
         design = self._columns.design(X)
         self._mean_ms = float(y.mean())
         self._sd_ms = float(y.std()) or max(abs(self._mean_ms), 1.0)
@@ -167,13 +169,14 @@ class GroupedGaussianProcess(LatencyRegressor):
 
     def _predicted_ms(self, X: Floats) -> Floats:
         rows = self._columns.design(X).with_constant()
-        return rows @ self.posterior_.coefficients * self._sd_ms + self._mean_ms
+        return np.asarray(rows @ self.posterior_.coefficients * self._sd_ms + self._mean_ms)
 
     def _spread_ms(self, X: Floats, predicted_ms: Floats) -> Floats:
         rows = self._columns.design(X).with_constant()
         variance = np.einsum("ij,ij->i", rows @ self.posterior_.covariance, rows)
         noise = self._proportional(predicted_ms) if self._grows else 1.0
-        return self._sd_ms * np.sqrt(np.maximum(variance, 0.0) + self.posterior_.noise_variance * noise)
+        total = np.maximum(variance, 0.0) + self.posterior_.noise_variance * noise
+        return np.asarray(self._sd_ms * np.sqrt(total))
 
     def _state(self) -> State:
         found = self.posterior_

@@ -40,8 +40,8 @@ class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc
     """Predicts latencies in milliseconds, with intervals from errors on held-out networks.
 
     A subclass learns in `_learn`, predicts in `_predicted_ms` and says in `_spread_ms` what it is unsure of.
-    Intervals: the measured networks are dealt into ten folds, everything is learned anew without each, and the
-    held-out errors over the spread are what a new network's error over its spread will be like.
+    Intervals: the measured networks are dealt into ten folds, everything is learned anew without each, and
+    the held-out errors over the spread are what a new network's error over its spread will be like.
 
     Args:
         interval: `scaled`: the geometric mean of the empirical quantile and that of Student's t fitted to the
@@ -121,8 +121,8 @@ class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc
     def out_of_range(self, X: ArrayLike) -> NDArray[np.bool_]:
         """Which networks are unlike all that were measured, so that predictions for them are guesses.
 
-        Those whose latency lies more than 10 % beyond the measured ones, and those of which the model is twice
-        as unsure as of any that it held out.
+        Those whose latency lies more than 10 % beyond the measured ones, and those of which the model is
+        twice as unsure as of any that it held out.
         """
         check_is_fitted(self)
         rows = validate_data(self, X, reset=False, dtype=np.float64)
