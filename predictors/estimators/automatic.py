@@ -26,8 +26,8 @@ CANDIDATES: Mapping[str, type[LatencyRegressor]] = {
 class AutomaticRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Fits every kind of model and keeps the one with the smallest error on held-out networks.
 
-    All are held against the same ten folds, each learning anew without the held-out networks. The error is the
-    mean of min(|relative error|, 0.5).
+    All are held against the same ten folds, each learning anew without the held-out networks. The error is
+    the mean of min(|relative error|, 0.5).
 
     Args:
         gaussian_process: the Gaussian process among the candidates, with its groups; None: one without.
