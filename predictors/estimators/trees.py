@@ -121,7 +121,7 @@ class RandomForest(_TreeRegressor):
         self.trees = trees
 
     def _grown(self, X: Floats, y: Floats) -> Trees:
-        forest = RandomForestRegressor(self.trees, max_features=1 / 3, random_state=self.seed).fit(X, y)
+        forest = RandomForestRegressor(self.trees, max_features="sqrt", random_state=self.seed).fit(X, y)
         return Trees.of(forest.estimators_, 1 / self.trees, 0.0)
 
 
