@@ -31,6 +31,7 @@ from benchmarks.published import SPACES, published
 from hwprofile.display import table
 from hwprofile.fitting import background_of, unfitted
 from ponas_core.features import Features
+from predictors.estimators.gaussian_process import GroupedGaussianProcess
 from predictors.estimators.ridge import PENALTIES
 from predictors.metrics import accuracy, coverage
 
