@@ -4,8 +4,8 @@
 
 Blocks, calibration networks, and fresh networks that no model learns from (half of them random, half picked
 by the solver at budgets of their own) are measured in the same rounds, so that drift of the machine meets
-every model alike. Prints the mean absolute percentage error on the fresh ones, for all calibration networks and
-for two of them drawn at random, again and again. Profiles are kept in --folder; one that is there is not
+every model alike. Prints the mean absolute percentage error on the fresh ones, for all calibration networks
+and for two of them drawn at random, again and again. Profiles are kept in --folder; one that is there is not
 measured again.
 """
 
