@@ -15,7 +15,7 @@ import numpy as np
 from hwprofile import display
 from hwprofile.catalog import family_named
 from hwprofile.errors import UserError
-from hwprofile.network_files import MeasuredNetworks, networks_in
+from hwprofile.networks_csv import MeasuredNetworks, networks_in
 from ponas_core.features import Features, NetworkSpace
 from predictors.model_file import Model, ModelFileError, SavedModel, estimator
 

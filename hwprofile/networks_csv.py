@@ -1,31 +1,85 @@
-"""Files of networks: a column of architectures in, their latencies out."""
+"""CSV files of networks: `arch`, and `latency_ms` where they were measured or are predicted."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hwprofile.catalog import family_named, family_names
 from hwprofile.errors import UserError
+from ponas_core.features import NetworkSpace
 from ponas_core.op_texts import ArchitectureError, parse_many
 from ponas_core.space import SearchSpace
 
 
-def read_networks(path: Path, space: SearchSpace) -> tuple[list[str], NDArray[np.integer]]:
-    """The column `arch` of a CSV file: texts, and op indexes (networks, layers).
+@dataclass(frozen=True)
+class MeasuredNetworks:
+    """Networks of one space with their latencies on one device.
+
+    Attributes:
+        space: the space.
+        space_name: as a person types it.
+        networks: the space's own, in the order of the file.
+        latencies_ms: one each.
+        origin: the file.
+    """
+
+    space: NetworkSpace
+    space_name: str
+    networks: Sequence[Any]
+    latencies_ms: Sequence[float]
+    origin: Path
+
+
+def measured_networks(path: Path, space_name: str | None = None) -> MeasuredNetworks:
+    """Read a CSV file with the columns `arch` and `latency_ms`.
+
+    Args:
+        path: the file.
+        space_name: of the networks; None finds the one shipped space that reads them all.
 
     Raises:
-        UserError: the file has no column `arch`, or a row names no network of the space.
+        UserError: unreadable, a column is missing, or a row is unusable: the message names its line.
     """
-    names = _arch_column(path)
+    table = _Table.read(path, ("arch", "latency_ms"))
+    texts = table.columns["arch"]
+    if not texts:
+        raise UserError(f"{path} holds no networks: write one row `arch,latency_ms` for each measured one")
+    latencies_ms = [_latency(text, table.place(row)) for row, text in enumerate(table.columns["latency_ms"])]
+    name = space_name or _space_of(texts, path)
+    space = family_named(name)
+    return MeasuredNetworks(space, name, _parsed(space, table), latencies_ms, path)
+
+
+def networks_in(path: Path, space: NetworkSpace) -> tuple[list[str], list[Any]]:
+    """The column `arch` of a CSV file as it is written, and the networks of any space.
+
+    Raises:
+        UserError: unreadable, no such column, or a row that names no network: the message names its line.
+    """
+    table = _Table.read(path, ("arch",))
+    return table.columns["arch"], _parsed(space, table)
+
+
+def ops_in(path: Path, space: SearchSpace) -> tuple[list[str], NDArray[np.integer]]:
+    """The column `arch` of a CSV file as it is written, and op indexes (networks, layers) of a chain.
+
+    Raises:
+        UserError: as `networks_in`.
+    """
+    table = _Table.read(path, ("arch",))
     try:
-        return names, parse_many(space, names)
+        return table.columns["arch"], parse_many(space, table.columns["arch"])
     except ArchitectureError as error:
-        raise UserError(f"{path}, line {error.index + 2}: {error}") from error
+        raise UserError(f"{table.place(error.index)}: {error}") from error
 
 
 def latencies_csv(
@@ -40,14 +94,75 @@ def latencies_csv(
     return text.getvalue()
 
 
-def _arch_column(path: Path) -> list[str]:
+@dataclass(frozen=True)
+class _Table:
+    """Columns of a CSV file, and the line that each row ends at."""
+
+    path: Path
+    columns: dict[str, list[str]]
+    lines: list[int]
+
+    @classmethod
+    def read(cls, path: Path, needed: Sequence[str]) -> _Table:
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.reader(file)
+                header = next(reader, [])
+                missing = [name for name in needed if name not in header]
+                if missing:
+                    raise UserError(
+                        f"{path} needs a header with the column {' and '.join(missing)}; "
+                        f"found {', '.join(header) or 'nothing'}"
+                    )
+                rows = [(reader.line_num, row) for row in reader if row]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"cannot read {path}: {error}") from error
+        at = {name: header.index(name) for name in needed}
+        columns = {
+            name: [row[place] if place < len(row) else "" for _, row in rows] for name, place in at.items()
+        }
+        return cls(path, columns, [line for line, _ in rows])
+
+    def place(self, row: int) -> str:
+        """Where a row is, for people."""
+        return f"{self.path}, line {self.lines[row]}"
+
+
+def _latency(text: str, where: str) -> float:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            if "arch" not in header:
-                raise UserError(f"{path} needs a header with a column `arch`; found {header}")
-            column = header.index("arch")
-            return [row[column] if column < len(row) else "" for row in rows if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise UserError(f"{where}: latency_ms is a positive number of milliseconds, not {text!r}")
+    return value
+
+
+def _parsed(space: NetworkSpace, table: _Table) -> list[Any]:
+    networks = []
+    for row, text in enumerate(table.columns["arch"]):
+        try:
+            networks.append(space.parse(text))
+        except ValueError as error:
+            raise UserError(f"{table.place(row)}: {error}") from error
+    return networks
+
+
+def _space_of(texts: Sequence[str], path: Path) -> str:
+    """The shipped space whose networks these are."""
+    fitting = [name for name in family_names() if _reads(family_named(name), texts)]
+    # the same cells are of three spaces, which differ in what is around them
+    readings = [family_named(name).parse(texts[0]) for name in fitting]
+    if fitting and all(reading == readings[0] for reading in readings):
+        return fitting[0]
+    found = f"could be of {', '.join(fitting)}" if fitting else "are of no shipped space"
+    raise UserError(f"the networks in {path} {found}: say which with --space")
+
+
+def _reads(space: NetworkSpace, texts: Sequence[str]) -> bool:
+    try:
+        for text in texts:
+            space.parse(text)
+    except ValueError:
+        return False
+    return True

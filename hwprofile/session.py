@@ -34,7 +34,7 @@ from hwprofile.errors import BudgetInfeasible, DeviceUnreachable, UserError
 from hwprofile.export import export_onnx
 from hwprofile.front import Front, front_of
 from hwprofile.latency import SpaceLatency
-from hwprofile.networks_csv import latencies_csv, read_networks
+from hwprofile.networks_csv import latencies_csv, ops_in
 from hwprofile.profile import Profile, identity_differences
 from hwprofile.recording import PREFIX, replay_device
 from hwprofile.result import Result
@@ -271,7 +271,7 @@ class Session:
             UserError: the file has no column `arch`, or a row names no network of the space.
         """
         space = space_named(space_name)
-        names, ops = read_networks(networks, space)
+        names, ops = ops_in(networks, space)
         latency = SpaceLatency.from_profile(self.profile(space, space_name, profile_path), space)
         return latencies_csv(names, *latency.predict_ops(ops))
 

@@ -74,7 +74,7 @@ def fit(
       hwprofile fit --space fbnet --networks measured.csv --out model.json
     """
     from hwprofile import fitting
-    from hwprofile.network_files import measured_networks
+    from hwprofile.networks_csv import measured_networks
 
     saved = fitting.fit(measured_networks(networks_path, space_name), kind, interval, seed)
     fitting.save(saved, out)

@@ -258,7 +258,7 @@ def test_a_bad_row_of_networks_is_refused(home: Path, macro_profile: Path, tmp_p
     (tmp_path / "nets.csv").write_text("network\n22222222\n")
     result = run("predict", "--profile", macro_profile, "--networks", tmp_path / "nets.csv")
     assert result.exit_code == 1
-    assert "needs a header with a column `arch`; found ['network']" in result.stderr
+    assert "needs a header with the column arch; found network" in result.stderr
 
 
 def test_the_front_rises_in_latency_and_score(home: Path, macro_profile: Path) -> None:

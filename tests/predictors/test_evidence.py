@@ -33,10 +33,10 @@ def test_rows_and_columns_give_the_same_solution(rows: int, columns: int, seed: 
     np.testing.assert_allclose(one.coefficients, other.coefficients, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(one.known, other.known, rtol=1e-6, atol=1e-8)
     assert one.half_log_determinant == pytest.approx(other.half_log_determinant, rel=1e-8, abs=1e-8)
-    covariances = [
+    by_rows, by_columns = (
         system.covariance(variances, found) for system, found in zip(systems, (one, other), strict=True)
-    ]
-    np.testing.assert_allclose(*covariances, rtol=1e-5, atol=1e-7)
+    )
+    np.testing.assert_allclose(by_rows, by_columns, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(6, 9), (20, 5)])

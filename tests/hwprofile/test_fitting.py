@@ -1,0 +1,148 @@
+"""fit, then predict: what a person types, from files of measured networks."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from click.testing import CliRunner, Result
+
+from hwprofile.catalog import family_named
+from hwprofile.cli import main
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+def write_measured(path: Path, space_name: str, count: int, seed: int = 0) -> list[str]:
+    """Networks with a made-up latency in proportion to MACs and blocks."""
+    space = family_named(space_name)
+    rng = np.random.default_rng(seed)
+    networks = [space.sample(rng) for _ in range(count)]
+    features = space.describe(networks)
+    numbers = features.values / np.maximum(features.values.mean(axis=0), 1e-9)
+    latencies_ms = 1 + numbers[:, :4].sum(axis=1) * (1 + 0.01 * rng.standard_normal(count))
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["arch", "latency_ms"])
+        writer.writerows(zip(map(str, networks), latencies_ms.tolist(), strict=True))
+    return [str(network) for network in networks]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("space", ["fbnet", "nasbench201", "ofa-mbv3", "proxyless", "nasbench-macro"])
+def test_fit_and_predict_find_the_space_and_keep_the_order(space: str, tmp_path: Path) -> None:
+    write_measured(tmp_path / "measured.csv", space, 40)
+    asked = write_measured(tmp_path / "asked.csv", space, 25, seed=1)
+    model, out = tmp_path / "model.json", tmp_path / "out.csv"
+    fitted = run("fit", "--networks", tmp_path / "measured.csv", "--out", model, "--model", "gp", "--json")
+    assert fitted.exit_code == 0, fitted.output
+    assert json.loads(fitted.stdout)["space"] == space
+    found = run("predict", model, "--networks", tmp_path / "asked.csv", "--out", out, "-q")
+    assert found.exit_code == 0, found.output
+    rows, truth = rows_of(out), rows_of(tmp_path / "asked.csv")
+    assert [row["arch"] for row in rows] == asked
+    errors = [
+        abs(float(row["latency_ms"]) / float(true["latency_ms"]) - 1)
+        for row, true in zip(rows, truth, strict=True)
+    ]
+    assert np.mean(errors) < 0.1
+    for row in rows:
+        assert float(row["low_ms"]) < float(row["latency_ms"]) < float(row["high_ms"])
+        assert row["interval"] == "cross-validated"
+        assert row["out_of_range"] in {"yes", "no"}
+
+
+def test_auto_says_what_it_chose_and_why(tmp_path: Path) -> None:
+    write_measured(tmp_path / "measured.csv", "nasbench-macro", 30)
+    result = run(
+        "fit",
+        "--space",
+        "nasbench-macro",
+        "--networks",
+        tmp_path / "measured.csv",
+        "--out",
+        tmp_path / "m.json",
+    )
+    assert result.exit_code == 0, result.output
+    for word in ("gp", "ridge", "boosting", "forest", "held-out error", "chosen", "30 measured networks"):
+        assert word in result.stdout
+
+
+def test_few_networks_are_called_model_based(tmp_path: Path) -> None:
+    write_measured(tmp_path / "measured.csv", "fbnet", 12)
+    result = run(
+        "fit", "--networks", tmp_path / "measured.csv", "--out", tmp_path / "m.json",
+        "--model", "ridge", "--interval", "cv+",
+    )  # fmt: skip
+    assert "model-based" in result.stdout
+    assert "CV+" not in result.stdout
+    shown = run("predict", tmp_path / "m.json", "--networks", tmp_path / "measured.csv", "-q")
+    assert shown.stdout.splitlines()[1].split(",")[-2] == "model-based"
+
+
+def test_the_exported_graph_names_its_features(tmp_path: Path) -> None:
+    write_measured(tmp_path / "measured.csv", "fbnet", 30)
+    result = run(
+        "fit", "--networks", tmp_path / "measured.csv", "--out", tmp_path / "m.json", "--model", "gp",
+        "--onnx-out", tmp_path / "m.onnx",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    notes = {item.key: item.value for item in onnx.load(tmp_path / "m.onnx").metadata_props}
+    space = family_named("fbnet")
+    networks = [space.parse(row["arch"]) for row in rows_of(tmp_path / "measured.csv")]
+    features = space.describe(networks)
+    assert notes["features"].split("\n") == list(features.names)
+    (found,) = onnxruntime.InferenceSession(tmp_path / "m.onnx").run(None, {"features": features.values})
+    shown = run("predict", tmp_path / "m.json", "--networks", tmp_path / "measured.csv", "-q").stdout
+    predicted = [float(row["latency_ms"]) for row in csv.DictReader(shown.splitlines())]
+    np.testing.assert_allclose(found[:, 0], predicted, rtol=1e-9)
+
+
+def test_bad_files_say_what_to_do(tmp_path: Path) -> None:
+    bad, out = tmp_path / "bad.csv", tmp_path / "m.json"
+    network = ",".join(["0"] * 22)
+    cases = {
+        "": "needs a header with the column arch and latency_ms; found nothing",
+        "arch\n1\n": "needs a header with the column latency_ms; found arch",
+        "arch,latency_ms\n": "holds no networks",
+        "arch,latency_ms\nhello,1\n": "of no shipped space: say which with --space",
+        f'arch,latency_ms\n"{network}",fast\n': "latency_ms is a positive number of milliseconds, not 'fast'",
+        f'arch,latency_ms\n"{network}",-1\n': "line 2: latency_ms is a positive number",
+        f'arch,latency_ms\n"{network}",nan\n': "line 2: latency_ms is a positive number",
+        f'arch,latency_ms\n"{network}",1\n"{network}",2\n': "holds 1 different networks; a predictor needs 3",
+    }
+    for text, words in cases.items():
+        bad.write_text(text)
+        result = run("fit", "--networks", bad, "--out", out)
+        assert result.exit_code == 1, text
+        assert words in result.stderr
+    bad.write_text(f'arch,latency_ms\n"{network}",1\n"{network[:-1]}99",1\n')
+    result = run("fit", "--space", "fbnet", "--networks", bad, "--out", out)
+    assert "line 3: layer21 has ops 0 to 7, not 99" in result.stderr or "line 3:" in result.stderr
+    assert run("predict", tmp_path / "none.json", "--networks", bad).exit_code == 1
+    assert run("predict", out, "--onnx", bad).exit_code == 2
+    assert run("fit", "--networks", bad, "--out", out, "--model", "magic").exit_code == 2
+
+
+def test_a_model_of_another_description_is_refused(tmp_path: Path) -> None:
+    write_measured(tmp_path / "measured.csv", "nasbench-macro", 12)
+    model = tmp_path / "m.json"
+    run(
+        "fit", "--space", "nasbench-macro", "--networks", tmp_path / "measured.csv", "--out", model,
+        "--model", "ridge",
+    )  # fmt: skip
+    model.write_text(json.dumps(json.loads(model.read_text()) | {"features": "other"}))
+    result = run("predict", model, "--networks", tmp_path / "measured.csv")
+    assert result.exit_code == 1
+    assert "describes its networks otherwise" in result.stderr
