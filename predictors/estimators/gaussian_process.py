@@ -19,6 +19,8 @@ MEDIAN_SQUARED_NORMAL = 0.4549
 """Median of the square of a standard normal number."""
 SMALLEST_SHAPE = 0.01
 JITTER = 1e-6
+COMPARED = 200
+"""Networks of the background at which models are compared."""
 SMALLEST_VARIANCE = 1e-5
 """Share of a group's variance below which a direction is left out."""
 _UNUSED = -1
@@ -186,6 +188,9 @@ class GroupedGaussianProcess(LatencyRegressor):
         noise = self._proportional(predicted_ms) if self._grows else 1.0
         total = np.maximum(variance, 0.0) + self.posterior_.noise_variance * noise
         return np.asarray(self._sd_ms * np.sqrt(total))
+
+    def _other_networks(self, rows: Floats) -> Floats:
+        return rows if self.background is None else np.asarray(self.background, np.float64)[:COMPARED]
 
     def _state(self) -> State:
         found = self.posterior_

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
-from scipy.special import stdtrit
+from scipy.special import softmax, stdtrit
 from scipy.stats import t as student
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -49,8 +49,8 @@ class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc
     the held-out errors over the spread are what a new network's error over its spread will be like.
 
     Args:
-        interval: `scaled`: the geometric mean of the empirical quantile and that of Student's t fitted to the
-            held-out errors; `cv+`: Barber et al. 2021, "Predictive inference with the jackknife+", section 3,
+        interval: `scaled`: the geometric mean of the empirical quantile and that of Student's t fitted to
+            the held-out errors; `cv+`: Barber et al. 2021, "Predictive inference with the jackknife+", 3,
             at least 1 - 2 * (1 - confidence) - sqrt(2 / networks) of new networks inside, whatever the model.
         confidence: share of networks whose measurement shall lie inside.
         seed: of the folds, and of what else is drawn.
@@ -78,6 +78,10 @@ class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc
     @abstractmethod
     def _spread_ms(self, X: Floats, predicted_ms: Floats) -> Floats:
         """Spread of a measurement around each prediction, up to one common factor."""
+
+    def _other_networks(self, rows: Floats) -> Floats:
+        """Networks at which models are compared; those learned from unless others are known."""
+        return rows
 
     @abstractmethod
     def _state(self) -> State:
@@ -179,7 +183,13 @@ class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc
         self.held_out_error_ = float(np.minimum(np.concatenate(predictions), LARGEST_COUNTED_ERROR).mean())
         self.largest_spread_ms_ = float(max(own.max(), np.concatenate(spreads).max()))
         ratios = np.concatenate(errors) / np.maximum(np.concatenate(spreads), 1e-12)
-        self.quantile_ = error_quantile(ratios, self.confidence)
+        # errors were seen in units of the members' spread: a model that is surer than they are is too sure
+        others = self._other_networks(rows)
+        spread_ms = self._spread_ms(others, self._clipped_ms(others))
+        of_members = [member._spread_ms(others, member._clipped_ms(others)) for member in members]
+        typical_ms = np.sqrt(np.square(of_members).mean(axis=0))
+        surer = float(np.median(typical_ms / np.maximum(spread_ms, 1e-12)))
+        self.quantile_ = error_quantile(ratios, self.confidence) * max(1.0, surer)
         if self.interval_basis_ == "cv+":
             self.members_, self.member_ratios_, self.member_of_ = members, ratios, np.concatenate(folds)
 
@@ -239,8 +249,8 @@ _LEARNED = (
 def error_quantile(ratios: ArrayLike, confidence: float) -> float:
     """How large an error over its spread may be: the quantile of the next one, given those seen.
 
-    The geometric mean of the empirical quantile, which few errors leave open, and that of Student's t with
-    3, 5, 10 or 30 degrees of freedom, whichever fits best.
+    The geometric mean of the empirical quantile, which few errors leave open, and that of Student's t,
+    averaged over 3, 5, 10 and 30 degrees of freedom by how well each fits.
 
     Args:
         ratios: |error| / spread of held-out networks, at least one.
@@ -250,11 +260,17 @@ def error_quantile(ratios: ArrayLike, confidence: float) -> float:
     empirical = seen[min(int(np.ceil(confidence * (seen.size + 1))), seen.size) - 1]
     if seen[-1] <= 0:
         return 0.0
-    freedom, scale = max(
-        ((freedom, _student_scale(seen, freedom)) for freedom in _FREEDOMS),
-        key=lambda pair: float(student.logpdf(seen / pair[1], pair[0]).sum() - seen.size * np.log(pair[1])),
+    scales = np.array([_student_scale(seen, freedom) for freedom in _FREEDOMS])
+    log_likelihoods = np.array(
+        [
+            student.logpdf(seen / scale, freedom).sum() - seen.size * np.log(scale)
+            for freedom, scale in zip(_FREEDOMS, scales, strict=True)
+        ]
     )
-    fitted = stdtrit(freedom, 0.5 + confidence / 2) * scale * np.sqrt(1 + 2 / seen.size)
+    # few errors cannot tell how heavy the tails are: each possibility counts as far as they allow it
+    shares = softmax(log_likelihoods)
+    quantiles = stdtrit(np.array(_FREEDOMS), 0.5 + confidence / 2) * scales
+    fitted = float(shares @ quantiles) * np.sqrt(1 + 3 / seen.size)
     return float(np.sqrt(empirical * fitted))
 
 
