@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hwprofile.catalog import network_space_named
 from hwprofile.errors import UserError
 from ponas_core.cell_space import CellSpace
+from ponas_core.elastic import ElasticArchitecture
+from ponas_core.features import NetworkSpace
 from ponas_core.space import Architecture
 
 if TYPE_CHECKING:
@@ -20,10 +22,7 @@ def export_onnx(architecture: Architecture, path: Path, seed: int = 0, batch: in
     Raises:
         UserError: the place cannot be written.
     """
-    from ponas_core.onnx_graph import network_model
-    from ponas_core.weights import RandomWeights
-
-    _write(network_model(architecture, RandomWeights(seed), batch), path)
+    _write(model_of(architecture.space, architecture, seed, batch), path)
 
 
 def export_typed(space_name: str, text: str, path: Path, seed: int = 0, batch: int = 1) -> str:
@@ -34,18 +33,28 @@ def export_typed(space_name: str, text: str, path: Path, seed: int = 0, batch: i
     """
     space = network_space_named(space_name)
     try:
-        if isinstance(space, CellSpace):
-            from ponas_core.cell_onnx import cell_network_model
-            from ponas_core.weights import RandomWeights
-
-            cell = space.parse(text)
-            _write(cell_network_model(space, cell, RandomWeights(seed), batch), path)
-            return f"{space.name} {cell}"
-        architecture = space.parse(text)
+        network = space.parse(text)
+        model = model_of(space, network, seed, batch)
     except ValueError as error:
         raise UserError(str(error)) from error
-    export_onnx(architecture, path, seed, batch)
-    return f"{space.name} {architecture}"
+    _write(model, path)
+    return f"{space.name} {network}"
+
+
+def model_of(space: NetworkSpace, network: Any, seed: int = 0, batch: int = 1) -> onnx.ModelProto:
+    """The ONNX graph of a network of any space, with random weights.
+
+    Raises:
+        ValueError: a cell whose output does not depend on its input.
+    """
+    from ponas_core.cell_onnx import cell_network_model
+    from ponas_core.onnx_graph import network_model
+    from ponas_core.weights import RandomWeights
+
+    if isinstance(space, CellSpace):
+        return cell_network_model(space, network, RandomWeights(seed), batch)
+    chain = network.architecture if isinstance(network, ElasticArchitecture) else network
+    return network_model(chain, RandomWeights(seed), batch)
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:

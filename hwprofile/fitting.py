@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from devices.statistics import interval
 from hwprofile import display
 from hwprofile.catalog import family_named
 from hwprofile.errors import UserError
 from hwprofile.networks_csv import MeasuredNetworks, networks_in
+from hwprofile.profile import Profile
+from ponas_core.elastic import ElasticSpace
 from ponas_core.features import Features, NetworkSpace
 from predictors.model_file import Model, ModelFileError, SavedModel, estimator
 
@@ -57,6 +60,36 @@ def fit(
         measured.latencies_ms,
         recipe,
     )
+
+
+def measured_in(profile: Profile) -> MeasuredNetworks:
+    """The whole networks in a profile of a space, or of networks.
+
+    Raises:
+        UserError: it holds no space's networks.
+    """
+    name = profile.header.space
+    timed = {text: tuple(profile.process_ms(text).values()) for text in profile.of_kind("network")}
+    timed = {text: process_ms for text, process_ms in timed.items() if process_ms}
+    if name is None or not timed:
+        raise UserError(
+            f"{profile.path} holds no networks of a space: measure some with "
+            "`hwprofile bench --space SPACE --networks FILE.csv`"
+        )
+    space = family_named(name)
+    try:
+        networks = [_network(space, text) for text in timed]
+    except ValueError as error:
+        raise UserError(f"{profile.path} holds a network that {name} lacks: {error}") from error
+    latencies_ms = [interval(process_ms)[0] for process_ms in timed.values()]
+    return MeasuredNetworks(space, name, networks, latencies_ms, profile.path)
+
+
+def _network(space: NetworkSpace, text: str) -> Any:
+    """A network as a profile names it: of an elastic space's own chain, without a resolution."""
+    if isinstance(space, ElasticSpace) and not text.startswith("r"):
+        return space.parse(f"r{space.space.shape_in.height}:{text}")
+    return space.parse(text)
 
 
 def background_of(space: NetworkSpace, seed: int) -> Features:

@@ -39,7 +39,13 @@ from hwprofile.profile import Profile, identity_differences
 from hwprofile.recording import PREFIX, replay_device
 from hwprofile.result import Result
 from hwprofile.specialize import Specialization, Specializer
-from hwprofile.subjects import KernelsSubject, ModelsSubject, SpaceSubject, standard_reference
+from hwprofile.subjects import (
+    KernelsSubject,
+    ModelsSubject,
+    NetworksSubject,
+    SpaceSubject,
+    standard_reference,
+)
 from hwprofile.validation import Validation, validate
 from hwprofile.verification import Verifier
 from ponas_core.solve import Infeasible
@@ -136,11 +142,14 @@ class Session:
         space_name: str,
         files: Sequence[Path] | None = None,
         kernels: int | None = None,
+        networks: Path | None = None,
         *,
         fresh: bool = False,
         out: Path | None = None,
     ) -> BenchReport:
-        """Measure a space, ONNX files or so many kernels into a profile; a finished one is given back.
+        """Measure a space, ONNX files, so many kernels, or the networks in a CSV file into a profile.
+
+        A finished profile is given back.
 
         Raises:
             UserError: a name or file is unusable, or `out` holds another device's profile.
@@ -149,6 +158,8 @@ class Session:
         subject: Subject
         if files is not None:
             subject = ModelsSubject.from_paths(files)
+        elif networks is not None:
+            subject = NetworksSubject.from_file(networks, space_name, self.device.settings.batch)
         elif kernels is not None:
             subject = KernelsSubject(kernels, self.device.settings.batch)
         else:

@@ -8,16 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from devices.measurement import Graph
 from hwprofile.bench import INSIDE
+from hwprofile.catalog import family_named
 from hwprofile.errors import UserError
+from hwprofile.export import model_of
 from hwprofile.latency import measured_blocks, raw_cost
+from hwprofile.networks_csv import networks_in
 from hwprofile.profile import Kind, Profile
 from ponas_core import probes
+from ponas_core.cells import Cell
+from ponas_core.features import NetworkSpace
 from ponas_core.score_table import ScoreTable, macs_proxy
 from ponas_core.space import SearchSpace
 from ponas_core.space_file import shipped_space
@@ -102,6 +107,68 @@ class SpaceSubject:
             layers, key=lambda key: layers[key][0].recipe(layers[key][1]).macs(layers[key][0].place.shape_in)
         )
         return self.graph(by_macs[len(by_macs) // 2], "block")
+
+
+@dataclass(frozen=True)
+class NetworksSubject:
+    """Given networks of any space, whole: what a predictor learns from.
+
+    Attributes:
+        definition: the space.
+        origin: name or file of the space.
+        networks: by the text that names them.
+        batch: inputs of one inference.
+    """
+
+    definition: NetworkSpace
+    origin: str
+    networks: Mapping[str, Any]
+    batch: int
+
+    @classmethod
+    def from_file(cls, path: Path, space_name: str, batch: int) -> NetworksSubject:
+        """The networks in a CSV file (`arch`); UserError where it is unusable."""
+        space = family_named(space_name)
+        _, networks = networks_in(path, space)
+        if not networks:
+            raise UserError(f"{path} holds no networks")
+        idle = [network for network in networks if isinstance(network, Cell) and not network.connected]
+        if idle:
+            raise UserError(f"{path}: the output of {idle[0]} does not depend on its input: leave it out")
+        return cls(space, space_name, {str(network): network for network in networks}, batch)
+
+    @property
+    def name(self) -> str:
+        """Name of the space, and a digest of the networks."""
+        digest = hashlib.sha256("\n".join(sorted(self.networks)).encode()).hexdigest()[:8]
+        return f"networks-{self.definition.name}-{digest}"
+
+    @property
+    def space(self) -> str:
+        """Name or file of the space."""
+        return self.origin
+
+    @property
+    def inline(self) -> bool:
+        """Times inside networks are for tables of blocks."""
+        return False
+
+    def first(self) -> Mapping[str, Kind]:
+        """Every network."""
+        return dict.fromkeys(self.networks, "network")
+
+    def choose(self, profile: Profile) -> Mapping[str, str]:
+        """Nothing more."""
+        return {}
+
+    def graph(self, name: str, kind: Kind) -> Graph:
+        """The network of this text."""
+        network = self.networks[name]
+        return Graph(name, cache(lambda: _bytes(model_of(self.definition, network, batch=self.batch))))
+
+    def reference(self) -> Graph:
+        """A small block that stands for the machine, not for the networks."""
+        return standard_reference()
 
 
 KERNELS_SUBJECT = "kernels-v2"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from predictors.estimators.regressor import LatencyRegressor
 
 SCHEMA_VERSION = 1
-FORMAT = "hwprofile latency predictor"
+FORMAT = "hwprofile-predictor"
 ESTIMATORS: Mapping[str, tuple[str, str]] = {
     "auto": ("automatic", "AutomaticRegressor"),
     "gp": ("gaussian_process", "GroupedGaussianProcess"),
@@ -73,7 +73,7 @@ class SavedModel:
         """
         document = {
             "schema_version": SCHEMA_VERSION,
-            "format": FORMAT,
+            "file": FORMAT,
             "kind": self.kind,
             "parameters": _parameters(self.model),
             "space": self.space,
@@ -156,7 +156,7 @@ def _document(path: Path) -> dict[str, Any]:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} is no JSON file: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    if not isinstance(document, dict) or document.get("file") != FORMAT:
         raise ModelFileError(f"{path} is no predictor: make one with `hwprofile fit`")
     version = document.get("schema_version")
     if version != SCHEMA_VERSION or type(version) is not int:

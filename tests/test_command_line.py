@@ -13,7 +13,7 @@ DEVICE = {
 SESSION = DEVICE | {"--precision", "--rounds", "--calibrate", "--inline"}
 COMMANDS = {
     "bench": SESSION
-    | {"--space", "--onnx", "more_onnx", "--kernels", "--kernel-count", "--sweep"}
+    | {"--space", "--onnx", "more_onnx", "--networks", "--kernels", "--kernel-count", "--sweep"}
     | {"--fresh", "--out", "--strict", "--json"},
     "validate": SESSION
     | {"--space", "--profile", "--networks", "--processes", "--seed", "--strict", "--json"},
@@ -24,7 +24,9 @@ COMMANDS = {
     | {"--space", "--profile", "--scores", "--budget", "--measure", "--no-measure", "--out", "--seed"}
     | {"--strict", "--json"},
     "pareto": SESSION | {"--space", "--profile", "--scores", "--json"},
-    "predict": SESSION | {"--space", "--profile", "--networks", "--onnx", "--out", "--json"},
+    "fit": {"--networks", "--profile", "--space", "--model", "--interval", "--seed", "--out", "--onnx-out"}
+    | {"--json"},
+    "predict": SESSION | {"model_path", "--space", "--profile", "--networks", "--onnx", "--out", "--json"},
     "spaces": {"--json"},
     "devices": {"--json"},
     "export": {"--space", "--arch", "--out", "--seed", "--batch"},

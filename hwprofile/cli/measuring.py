@@ -34,6 +34,12 @@ KERNELS = 240
     help="Bench this ONNX file, or every one in this folder, instead of a space.",
 )
 @click.argument("more_onnx", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--networks",
+    "networks_path",
+    type=click.Path(path_type=Path),
+    help="Bench the whole networks in this CSV file (column arch), not the blocks of the space.",
+)
 @click.option("--kernels", is_flag=True, help="Bench fused kernels over many shapes instead of a space.")
 @click.option(
     "--kernel-count", type=click.IntRange(1), default=KERNELS, show_default=True, help="How many kernels."
@@ -53,6 +59,7 @@ def bench(
     space_name: str,
     onnx_path: Path | None,
     more_onnx: tuple[Path, ...],
+    networks_path: Path | None,
     kernels: bool,
     kernel_count: int,
     sweep_texts: tuple[str, ...],
@@ -71,6 +78,7 @@ def bench(
       hwprofile bench --space proxyless
       hwprofile bench --space proxyless --runtime litert --dtype int8
       hwprofile bench --onnx model.onnx more_models/
+      hwprofile bench --space nasbench201 --networks ten.csv
       hwprofile bench --kernels
       hwprofile bench --sweep threads=1,2 --sweep batch=1,8
     """
@@ -79,8 +87,8 @@ def bench(
 
     if more_onnx and onnx_path is None:
         raise click.UsageError(f"what is {more_onnx[0]}? ONNX files come after --onnx")
-    if kernels and onnx_path is not None:
-        raise click.UsageError("--kernels and --onnx exclude each other")
+    if kernels + (onnx_path is not None) + (networks_path is not None) > 1:
+        raise click.UsageError("--kernels, --networks and --onnx exclude each other")
     if sweep_texts and out is not None:
         raise click.UsageError("--sweep writes several profiles: leave --out away")
     files = None if onnx_path is None else [onnx_path, *more_onnx]
@@ -89,7 +97,9 @@ def bench(
         session_of({**options, **settings}) for settings in chosen
     ]  # all are checked before one is used
     reports = [
-        session.bench(space_name, files, kernel_count if kernels else None, fresh=fresh, out=out)
+        session.bench(
+            space_name, files, kernel_count if kernels else None, networks_path, fresh=fresh, out=out
+        )
         for session in sessions
     ]
     if sweep_texts:

@@ -26,8 +26,13 @@ KINDS = ("auto", "gp", "ridge", "boosting", "forest")
     "--networks",
     "networks_path",
     type=click.Path(path_type=Path),
-    required=True,
     help="CSV with the columns arch,latency_ms: what was measured.",
+)
+@click.option(
+    "--profile",
+    "profile_path",
+    type=click.Path(path_type=Path),
+    help="Profile whose whole networks were measured, such as of `hwprofile bench --networks`.",
 )
 @click.option(
     "--space",
@@ -58,7 +63,8 @@ KINDS = ("auto", "gp", "ridge", "boosting", "forest")
 )
 @json_option
 def fit(
-    networks_path: Path,
+    networks_path: Path | None,
+    profile_path: Path | None,
     space_name: str | None,
     kind: str,
     interval: str,
@@ -70,13 +76,22 @@ def fit(
     """Fit a latency predictor on measured networks, for `hwprofile predict MODEL`.
 
     \b
-    Example:
+    Examples:
       hwprofile fit --space fbnet --networks measured.csv --out model.json
+      hwprofile fit --profile networks.profile.jsonl --out model.json
     """
     from hwprofile import fitting
     from hwprofile.networks_csv import measured_networks
+    from hwprofile.profile import Profile
 
-    saved = fitting.fit(measured_networks(networks_path, space_name), kind, interval, seed)
+    if (networks_path is None) == (profile_path is None):
+        raise click.UsageError("give either --networks FILE.csv or --profile PROFILE")
+    if profile_path is not None:
+        measured = fitting.measured_in(Profile.load(profile_path))
+    else:
+        assert networks_path is not None
+        measured = measured_networks(networks_path, space_name)
+    saved = fitting.fit(measured, kind, interval, seed)
     fitting.save(saved, out)
     if onnx_out is not None:
         fitting.export(saved, onnx_out)

@@ -146,3 +146,37 @@ def test_a_model_of_another_description_is_refused(tmp_path: Path) -> None:
     result = run("predict", model, "--networks", tmp_path / "measured.csv")
     assert result.exit_code == 1
     assert "describes its networks otherwise" in result.stderr
+
+
+@pytest.mark.parametrize("space", ["nasbench-macro", "nasbench201", "ofa-mbv3"])
+def test_networks_are_measured_whole_and_learned_from(space: str, tmp_path: Path) -> None:
+    written = write_measured(tmp_path / "networks.csv", space, 4)
+    connected = [name for name in written if getattr(family_named(space).parse(name), "connected", True)]
+    (tmp_path / "networks.csv").write_text("arch\n" + "".join(f'"{name}"\n' for name in connected))
+    profile, model = tmp_path / "p.profile.jsonl", tmp_path / "m.json"
+    benched = run(
+        "bench", "--space", space, "--networks", tmp_path / "networks.csv", "--out", profile,
+        "--precision", 50, "--rounds", 2, "-q", "--json",
+    )  # fmt: skip
+    assert benched.exit_code == 0, benched.output
+    assert json.loads(benched.stdout)["networks"] == len(connected)
+    fitted = run("fit", "--profile", profile, "--out", model, "--model", "ridge", "--json")
+    assert fitted.exit_code == 0, fitted.output
+    assert json.loads(fitted.stdout) | {"held_out_errors": 0} == {
+        "kind": "ridge", "chosen": "ridge", "held_out_errors": 0, "space": space,
+        "networks": len(connected), "interval": "model-based",
+    }  # fmt: skip
+    shown = run("predict", model, "--networks", tmp_path / "networks.csv", "-q")
+    assert [row["arch"] for row in csv.DictReader(shown.stdout.splitlines())] == connected
+
+
+def test_what_cannot_be_measured_is_told_before(tmp_path: Path) -> None:
+    path = tmp_path / "networks.csv"
+    path.write_text("arch\n|none~0|+|none~0|none~1|+|none~0|none~1|none~2|\n")
+    result = run("bench", "--space", "nasbench201", "--networks", path)
+    assert result.exit_code == 1
+    assert "does not depend on its input: leave it out" in result.stderr
+    path.write_text("arch\n")
+    assert "holds no networks" in run("bench", "--networks", path).stderr
+    assert run("bench", "--networks", path, "--kernels").exit_code == 2
+    assert run("fit", "--networks", path, "--profile", path, "--out", path).exit_code == 2
