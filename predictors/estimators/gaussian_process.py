@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
 
 from predictors.estimators.evidence import Design, Posterior, most_likely
 from predictors.estimators.regressor import Floats, Interval, LatencyRegressor, State, relative_errors
@@ -130,7 +131,7 @@ class GroupedGaussianProcess(LatencyRegressor):
     posterior_: Posterior
 
     def _learn(self, X: Floats, y: Floats, like: Self | None) -> None:
-        self._columns = self._scaled_columns(X) if like is None else like._columns
+        self._columns = self._scaled_columns(X, len(X)) if like is None else like._columns
         design = self._columns.design(X)
         self._mean_ms = float(y.mean())
         self._sd_ms = float(y.std()) or max(abs(self._mean_ms), 1.0)
@@ -153,11 +154,38 @@ class GroupedGaussianProcess(LatencyRegressor):
         self.noise_ = names[id(self.posterior_)]
         self._grows = base is proportional
 
-    def _scaled_columns(self, X: Floats) -> _Columns:
+    def prior_rows(self, X: ArrayLike) -> Floats:
+        """Rows whose products are the covariances of latencies believed before anything is measured.
+
+        What `predictors.suggestion.suggest` asks for. Every group explains as much; groups for large samples
+        are left out. Needs no `fit`.
+
+        Args:
+            X: (networks, features).
+
+        Returns:
+            (networks, columns), for latencies of mean 0 and variance 1 over the background.
+        """
+        rows = np.asarray(X, np.float64)
+        design = self._scaled_columns(rows, 0).design(rows)
+        return np.asarray(design.rows / np.sqrt(max(design.groups, 1)))
+
+    def linear(self) -> tuple[Floats, float]:
+        """What was learned as a line: milliseconds of every feature, (features,), and of nothing at all."""
+        check_is_fitted(self)
+        columns, found = self._columns, self.posterior_.coefficients * self._sd_ms
+        ends = np.cumsum([mix.shape[1] for mix in columns.mixing])
+        line = np.zeros(len(columns.means))
+        for members, mix, part in zip(columns.used, columns.mixing, np.split(found, ends)[:-1], strict=True):
+            line[members] = mix @ part
+        return line, float(self._mean_ms + found[-1] - columns.means @ line)
+
+    def _scaled_columns(self, X: Floats, networks: int) -> _Columns:
+        """Columns to learn from so many networks; `X` stands in for the background where there is none."""
         groups = [0] * X.shape[1] if self.groups is None else [int(group) for group in self.groups]
         if len(groups) != X.shape[1]:
             raise ValueError(f"{len(groups)} groups were given for {X.shape[1]} columns")
-        if len(X) < LARGE_SAMPLE:
+        if networks < LARGE_SAMPLE:
             groups = [_UNUSED if group in set(self.large_sample) else group for group in groups]
         background = X if self.background is None else np.asarray(self.background, np.float64)
         covariances = {int(key): np.asarray(value) for key, value in (self.covariances or {}).items()}
