@@ -1,0 +1,163 @@
+"""A new device from a few samples: other devices as features, and which networks to measure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from predictors.estimators.gaussian_process import GroupedGaussianProcess
+from predictors.estimators.sources import Sources
+from predictors.metrics import spearman
+from predictors.suggestion import suggest
+
+Floats = NDArray[np.float64]
+LAYERS, CHOICES = 8, 4
+GROUPS = [0] + [1] * (LAYERS * CHOICES)
+
+
+class World(NamedTuple):
+    """Chains of eight layers with four choices each: their total size and one-hot choices."""
+
+    X: Floats
+    background: Floats
+    sources: Sources
+    source_ms: Floats
+
+
+def networks(count: int, seed: int) -> Floats:
+    choices = np.random.default_rng(seed).integers(CHOICES, size=(count, LAYERS))
+    one_hot = np.eye(CHOICES)[choices].reshape(count, -1)
+    return np.column_stack([choices.sum(axis=1), one_hot])
+
+
+def device_ms(X: Floats, seed: int) -> Floats:
+    """Additive milliseconds; devices of different seeds have nothing in common."""
+    return np.asarray(5 + X[:, 1:] @ np.random.default_rng(seed).gamma(2.0, 0.2, LAYERS * CHOICES))
+
+
+def gaussian_process(background: Floats, sources: Sources | None = None) -> GroupedGaussianProcess:
+    groups = GROUPS + [2] * (0 if sources is None else sources.constants_ms.size)
+    return GroupedGaussianProcess(groups, background)
+
+
+def with_sources(X: Floats, sources: Sources) -> Floats:
+    return np.column_stack([X, sources.columns(X)])
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    X, background = networks(600, 0), networks(400, 1)
+    source_ms = np.stack([device_ms(X, 10) + device_ms(X, seed) / 2 for seed in (11, 12, 13)])
+    models = [gaussian_process(background).fit(X[:250], ms[:250]) for ms in source_ms]
+    return World(X, background, Sources.of(models), source_ms)
+
+
+def test_a_line_predicts_what_the_model_predicts(world: World) -> None:
+    model = gaussian_process(world.background).fit(world.X[:40], device_ms(world.X[:40], 3))
+    line, constant_ms = model.linear()
+    assert world.X @ line + constant_ms == pytest.approx(model.predict(world.X), rel=1e-9)
+
+
+def test_columns_are_the_latencies_of_the_other_devices(world: World) -> None:
+    assert world.sources.columns(world.X).T == pytest.approx(world.source_ms, rel=0.01)
+
+
+def test_sources_come_back_from_their_state_to_the_last_bit(world: World) -> None:
+    again = Sources.from_state(world.sources.to_state())
+    assert again.columns(world.X).tobytes() == world.sources.columns(world.X).tobytes()
+
+
+def test_no_sources_and_sources_of_other_features_are_refused(world: World) -> None:
+    narrow = GroupedGaussianProcess().fit(world.X[:10, :3], device_ms(world.X[:10], 3))
+    wide = gaussian_process(world.background).fit(world.X[:10], device_ms(world.X[:10], 3))
+    for models in ([], [narrow, wide]):
+        with pytest.raises(ValueError, match="over the same features, at least one"):
+            Sources.of(models)
+
+
+@pytest.mark.parametrize("like", range(3))
+def test_a_device_like_another_but_slower_is_known_from_eight_networks(world: World, like: int) -> None:
+    X, background = with_sources(world.X, world.sources), with_sources(world.background, world.sources)
+    model = gaussian_process(background, world.sources)
+    measured_ms = 3.0 * world.source_ms[like]
+    chosen = suggest(model.prior_rows(X), 8)
+    assert spearman(model.fit(X[chosen], measured_ms[chosen]).predict(X), measured_ms) > 0.97
+
+
+@pytest.mark.parametrize("count", [10, 20, 60])
+def test_a_device_unlike_all_others_is_learned_about_as_well_as_without_them(
+    world: World, count: int
+) -> None:
+    X, background = with_sources(world.X, world.sources), with_sources(world.background, world.sources)
+    differences = []
+    for seed in range(8):
+        measured_ms = device_ms(world.X, 100 + seed)
+        train = np.random.default_rng(seed).choice(len(X), count, replace=False)
+        alone = gaussian_process(world.background).fit(world.X[train], measured_ms[train])
+        beside = gaussian_process(background, world.sources).fit(X[train], measured_ms[train])
+        differences.append(
+            spearman(beside.predict(X), measured_ms) - spearman(alone.predict(world.X), measured_ms)
+        )
+    assert np.mean(differences) > -0.06
+
+
+def test_suggested_networks_differ_lie_in_the_pool_and_are_the_same_for_a_seed(world: World) -> None:
+    rows = gaussian_process(world.background).prior_rows(networks(2500, 5))
+    one, again, other = suggest(rows, 40, 7), suggest(rows, 40, 7), suggest(rows, 40, 8)
+    assert one.tolist() == again.tolist() != other.tolist()
+    assert len(set(one.tolist())) == 40
+    assert one.min() >= 0
+    assert one.max() < 2500
+
+
+def test_fewer_suggestions_are_the_first_of_more(world: World) -> None:
+    rows = gaussian_process(world.background).prior_rows(world.X)
+    assert suggest(rows, 5).tolist() == suggest(rows, 12)[:5].tolist()
+
+
+def test_all_of_a_pool_and_none_of_it_can_be_suggested() -> None:
+    rows = np.random.default_rng(0).normal(size=(6, 2))
+    assert sorted(suggest(rows, 6).tolist()) == list(range(6))
+    assert suggest(rows, 0).shape == (0,)
+
+
+def test_suggested_networks_cover_every_choice_of_every_layer_sooner_than_random_ones(world: World) -> None:
+    one_hot = world.X[:, 1:]
+    chosen = suggest(gaussian_process(world.background).prior_rows(world.X), 8)
+    draws = [np.random.default_rng(seed).choice(len(world.X), 8, replace=False) for seed in range(20)]
+    seen = [int(one_hot[draw].any(axis=0).sum()) for draw in draws]
+    assert one_hot[chosen].any(axis=0).sum() > np.mean(seen)
+
+
+def test_networks_that_were_suggested_teach_more_than_random_ones(world: World) -> None:
+    model = gaussian_process(world.background)
+    chosen = suggest(model.prior_rows(world.X), 12)
+    gains = []
+    for seed in range(8):
+        measured_ms = device_ms(world.X, 200 + seed)
+        draw = np.random.default_rng(seed).choice(len(world.X), 12, replace=False)
+        by_choice, by_chance = (
+            spearman(
+                gaussian_process(world.background).fit(world.X[i], measured_ms[i]).predict(world.X), measured_ms
+            )
+            for i in (chosen, draw)
+        )
+        gains.append(by_choice - by_chance)
+    assert np.mean(gains) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("rows", "count", "message"),
+    [
+        (np.zeros((3, 2)), 4, "4 of 3 networks"),
+        (np.zeros((3, 2)), -1, "-1 of 3 networks"),
+        (np.zeros(3), 1, "matrix of finite numbers"),
+        (np.array([[np.nan]]), 1, "matrix of finite numbers"),
+    ],
+)
+def test_what_cannot_be_suggested_is_refused(rows: Floats, count: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        suggest(rows, count)
