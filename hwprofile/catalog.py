@@ -14,6 +14,7 @@ from hwprofile.profile_lines import ProfileError
 from ponas_core.accuracies import accuracies_from_csv, has_published_accuracies, published_accuracies
 from ponas_core.cell_space import CELL_SPACES, CellSpace
 from ponas_core.elastic import ElasticSpace
+from ponas_core.features import NetworkSpace
 from ponas_core.score_table import Scores, ScoreTable, ScoreTableError, fitted_table, macs_proxy
 from ponas_core.space import SearchSpace
 from ponas_core.space_file import (
@@ -71,6 +72,26 @@ def elastic_space_named(name: str) -> ElasticSpace:
         return elastic_space(name) if _is_shipped(name) else load_elastic_space(Path(name))
     except SpaceError as error:
         raise UserError(str(error)) from error
+
+
+def family_named(name: str) -> NetworkSpace:
+    """All networks that a predictor of this space may be asked about: an elastic one at every resolution.
+
+    Raises:
+        UserError: no such space; the message lists the shipped ones.
+    """
+    space = network_space_named(name)
+    if "@" in name or not isinstance(space, SearchSpace):
+        return space
+    try:
+        return elastic_space_named(name)
+    except UserError:
+        return space
+
+
+def family_names() -> tuple[str, ...]:
+    """Names of the shipped spaces, of chains and of cells."""
+    return (*shipped_spaces(), *CELL_SPACES)
 
 
 def _is_shipped(name: str) -> bool:

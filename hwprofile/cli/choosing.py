@@ -1,4 +1,4 @@
-"""Commands that choose, predict and write networks: specialize, pareto, predict, export."""
+"""Commands that choose and write networks: specialize, pareto, export."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from hwprofile.cli.options import (
     session_options,
     space_option,
     strict_option,
-    write,
 )
 from hwprofile.errors import NotTrustworthy
 
@@ -97,74 +96,6 @@ def pareto(
 
     front = session_of(options).pareto(space_name, profile_path, scores_name)
     click.echo(json.dumps(to_json(front), indent=1) if as_json else for_people(front))
-
-
-@main.command()
-@session_options
-@space_option
-@profile_option
-@click.option(
-    "--networks",
-    "networks_path",
-    type=click.Path(path_type=Path),
-    help="CSV with a column `arch`: op indexes or block strings.",
-)
-@click.option(
-    "--onnx",
-    "onnx_paths",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="Predict this ONNX file instead, from a profile of kernels. May be repeated.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Write arch,latency_ms,low_ms,high_ms here; default: print.",
-)
-@json_option
-def predict(
-    space_name: str,
-    profile_path: Path | None,
-    networks_path: Path | None,
-    onnx_paths: tuple[Path, ...],
-    out: Path | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    """Predict the latency of networks, one row each, in order.
-
-    Any ONNX file is predicted from a profile of fused kernels, and the answer says how much of it rests on
-    measurements; operators that nothing is known of are named.
-
-    \b
-    Examples:
-      hwprofile predict --space proxyless --networks nets.csv --out latencies.csv
-      hwprofile predict --onnx net.onnx
-    """
-    if (networks_path is None) == (not onnx_paths):
-        raise click.UsageError("give either --networks FILE.csv or --onnx FILE.onnx")
-    if onnx_paths and out is not None:
-        raise click.UsageError("--out takes the rows of --networks; with --onnx give --json")
-    if onnx_paths:
-        _predict_onnx(onnx_paths, profile_path, options, as_json=as_json)
-        return
-    if as_json:
-        raise click.UsageError("--json is for --onnx; rows of --networks are CSV")
-    assert networks_path is not None
-    text = session_of(options).predict(space_name, profile_path, networks_path)
-    if out is None:
-        click.echo(text, nl=False)
-    else:
-        write(out, text)
-
-
-def _predict_onnx(
-    files: tuple[Path, ...], profile_path: Path | None, options: dict[str, Any], *, as_json: bool
-) -> None:
-    from hwprofile.onnx_prediction import for_people, to_json
-
-    found, profile = session_of(options).predict_onnx(files, profile_path)
-    click.echo(json.dumps(to_json(found, profile), indent=1) if as_json else for_people(found, profile))
 
 
 @main.command()

@@ -47,14 +47,12 @@ class _Columns:
         varies = spreads > 1e-9 * np.maximum(1.0, np.abs(means))
         used, mixing = [], []
         for group in sorted(set(groups) - {_UNUSED}):
-            members = [index for index, own in enumerate(groups) if own == group and varies[index]]
+            own = np.flatnonzero(np.asarray(groups) == group)
+            members = own[varies[own]].tolist()
             if not members:
                 continue
             if group in covariances:
-                place = {
-                    index: row for row, index in enumerate(i for i, own in enumerate(groups) if own == group)
-                }
-                rows = [place[index] for index in members]
+                rows = np.flatnonzero(varies[own])
                 factor = _factor(covariances[group][np.ix_(rows, rows)])
             else:
                 factor = np.diag(1 / spreads[members])
@@ -198,6 +196,15 @@ class GroupedGaussianProcess(LatencyRegressor):
     def _predicted_ms(self, X: Floats) -> Floats:
         rows = self._columns.design(X).with_constant()
         return np.asarray(rows @ self.posterior_.coefficients * self._sd_ms + self._mean_ms)
+
+    def as_linear(self) -> tuple[Floats, float]:
+        """Milliseconds per unit of every feature, and the constant: what predictions are but for rounding."""
+        weights, at = np.zeros(len(self._columns.means)), 0
+        for members, mix in zip(self._columns.used, self._columns.mixing, strict=True):
+            weights[members] += mix @ self.posterior_.coefficients[at : at + mix.shape[1]] * self._sd_ms
+            at += mix.shape[1]
+        constant = self._mean_ms + self._sd_ms * self.posterior_.coefficients[-1]
+        return weights, float(constant - self._columns.means @ weights)
 
     def _spread_ms(self, X: Floats, predicted_ms: Floats) -> Floats:
         rows = self._columns.design(X).with_constant()

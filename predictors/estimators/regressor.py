@@ -17,6 +17,7 @@ from scipy.special import stdtrit
 from scipy.stats import t as student
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 Floats: TypeAlias = NDArray[np.float64]
 Interval: TypeAlias = Literal["scaled", "cv+"]
@@ -97,8 +98,10 @@ class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc
         checked, measured = validate_data(self, X, y, y_numeric=True, dtype=np.float64)
         rows, latencies_ms = _collapsed(checked, np.asarray(measured, np.float64))
         self.networks_ = len(rows)
-        self._fit_alone(rows, latencies_ms, None)
-        self._calibrate(rows, latencies_ms)
+        # matrices are small: threads would wait for each other, and sums would depend on how many there are
+        with threadpool_limits(1, user_api="blas"):
+            self._fit_alone(rows, latencies_ms, None)
+            self._calibrate(rows, latencies_ms)
         return self
 
     def predict(self, X: ArrayLike) -> Floats:
