@@ -8,7 +8,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 
 from predictors.estimators.evidence import Design, Posterior, most_likely
 from predictors.estimators.regressor import Floats, Interval, LatencyRegressor, State, relative_errors
@@ -167,16 +166,6 @@ class GroupedGaussianProcess(LatencyRegressor):
         rows = np.asarray(X, np.float64)
         design = self._scaled_columns(rows, 0).design(rows)
         return np.asarray(design.rows / np.sqrt(max(design.groups, 1)))
-
-    def linear(self) -> tuple[Floats, float]:
-        """What was learned as a line: milliseconds of every feature, (features,), and of nothing at all."""
-        check_is_fitted(self)
-        columns, found = self._columns, self.posterior_.coefficients * self._sd_ms
-        ends = np.cumsum([mix.shape[1] for mix in columns.mixing])
-        line = np.zeros(len(columns.means))
-        for members, mix, part in zip(columns.used, columns.mixing, np.split(found, ends)[:-1], strict=True):
-            line[members] = mix @ part
-        return line, float(self._mean_ms + found[-1] - columns.means @ line)
 
     def _scaled_columns(self, X: Floats, networks: int) -> _Columns:
         """Columns to learn from so many networks; `X` stands in for the background where there is none."""

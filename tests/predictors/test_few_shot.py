@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from predictors.estimators.gaussian_process import GroupedGaussianProcess
-from predictors.estimators.sources import Sources
 from predictors.metrics import spearman
+from predictors.sources import Sources
 from predictors.suggestion import suggest
 
 Floats = NDArray[np.float64]
@@ -21,7 +21,7 @@ GROUPS = [0] + [1] * (LAYERS * CHOICES)
 class World(NamedTuple):
     """Chains of eight layers with four choices each: their total size and one-hot choices."""
 
-    X: Floats
+    rows: Floats
     background: Floats
     sources: Sources
     source_ms: Floats
@@ -33,9 +33,9 @@ def networks(count: int, seed: int) -> Floats:
     return np.column_stack([choices.sum(axis=1), one_hot])
 
 
-def device_ms(X: Floats, seed: int) -> Floats:
+def device_ms(rows: Floats, seed: int) -> Floats:
     """Additive milliseconds; devices of different seeds have nothing in common."""
-    return np.asarray(5 + X[:, 1:] @ np.random.default_rng(seed).gamma(2.0, 0.2, LAYERS * CHOICES))
+    return np.asarray(5 + rows[:, 1:] @ np.random.default_rng(seed).gamma(2.0, 0.2, LAYERS * CHOICES))
 
 
 def gaussian_process(background: Floats, sources: Sources | None = None) -> GroupedGaussianProcess:
@@ -43,36 +43,31 @@ def gaussian_process(background: Floats, sources: Sources | None = None) -> Grou
     return GroupedGaussianProcess(groups, background)
 
 
-def with_sources(X: Floats, sources: Sources) -> Floats:
-    return np.column_stack([X, sources.columns(X)])
+def with_sources(rows: Floats, sources: Sources) -> Floats:
+    return np.column_stack([rows, sources.columns(rows)])
 
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    X, background = networks(600, 0), networks(400, 1)
-    source_ms = np.stack([device_ms(X, 10) + device_ms(X, seed) / 2 for seed in (11, 12, 13)])
-    models = [gaussian_process(background).fit(X[:250], ms[:250]) for ms in source_ms]
-    return World(X, background, Sources.of(models), source_ms)
-
-
-def test_a_line_predicts_what_the_model_predicts(world: World) -> None:
-    model = gaussian_process(world.background).fit(world.X[:40], device_ms(world.X[:40], 3))
-    line, constant_ms = model.linear()
-    assert world.X @ line + constant_ms == pytest.approx(model.predict(world.X), rel=1e-9)
+    rows, background = networks(600, 0), networks(400, 1)
+    source_ms = np.stack([device_ms(rows, 10) + device_ms(rows, seed) / 2 for seed in (11, 12, 13)])
+    models = [gaussian_process(background).fit(rows[:250], ms[:250]) for ms in source_ms]
+    return World(rows, background, Sources.of(models), source_ms)
 
 
 def test_columns_are_the_latencies_of_the_other_devices(world: World) -> None:
-    assert world.sources.columns(world.X).T == pytest.approx(world.source_ms, rel=0.01)
+    found_ms = world.sources.columns(world.rows).T
+    assert found_ms == pytest.approx(world.source_ms, rel=0.01)
 
 
 def test_sources_come_back_from_their_state_to_the_last_bit(world: World) -> None:
     again = Sources.from_state(world.sources.to_state())
-    assert again.columns(world.X).tobytes() == world.sources.columns(world.X).tobytes()
+    assert again.columns(world.rows).tobytes() == world.sources.columns(world.rows).tobytes()
 
 
 def test_no_sources_and_sources_of_other_features_are_refused(world: World) -> None:
-    narrow = GroupedGaussianProcess().fit(world.X[:10, :3], device_ms(world.X[:10], 3))
-    wide = gaussian_process(world.background).fit(world.X[:10], device_ms(world.X[:10], 3))
+    narrow = GroupedGaussianProcess().fit(world.rows[:10, :3], device_ms(world.rows[:10], 3))
+    wide = gaussian_process(world.background).fit(world.rows[:10], device_ms(world.rows[:10], 3))
     for models in ([], [narrow, wide]):
         with pytest.raises(ValueError, match="over the same features, at least one"):
             Sources.of(models)
@@ -80,26 +75,26 @@ def test_no_sources_and_sources_of_other_features_are_refused(world: World) -> N
 
 @pytest.mark.parametrize("like", range(3))
 def test_a_device_like_another_but_slower_is_known_from_eight_networks(world: World, like: int) -> None:
-    X, background = with_sources(world.X, world.sources), with_sources(world.background, world.sources)
+    rows, background = with_sources(world.rows, world.sources), with_sources(world.background, world.sources)
     model = gaussian_process(background, world.sources)
     measured_ms = 3.0 * world.source_ms[like]
-    chosen = suggest(model.prior_rows(X), 8)
-    assert spearman(model.fit(X[chosen], measured_ms[chosen]).predict(X), measured_ms) > 0.97
+    chosen = suggest(model.prior_rows(rows), 8)
+    assert spearman(model.fit(rows[chosen], measured_ms[chosen]).predict(rows), measured_ms) > 0.97
 
 
 @pytest.mark.parametrize("count", [10, 20, 60])
 def test_a_device_unlike_all_others_is_learned_about_as_well_as_without_them(
     world: World, count: int
 ) -> None:
-    X, background = with_sources(world.X, world.sources), with_sources(world.background, world.sources)
+    rows, background = with_sources(world.rows, world.sources), with_sources(world.background, world.sources)
     differences = []
     for seed in range(8):
-        measured_ms = device_ms(world.X, 100 + seed)
-        train = np.random.default_rng(seed).choice(len(X), count, replace=False)
-        alone = gaussian_process(world.background).fit(world.X[train], measured_ms[train])
-        beside = gaussian_process(background, world.sources).fit(X[train], measured_ms[train])
+        measured_ms = device_ms(world.rows, 100 + seed)
+        train = np.random.default_rng(seed).choice(len(rows), count, replace=False)
+        alone = gaussian_process(world.background).fit(world.rows[train], measured_ms[train])
+        beside = gaussian_process(background, world.sources).fit(rows[train], measured_ms[train])
         differences.append(
-            spearman(beside.predict(X), measured_ms) - spearman(alone.predict(world.X), measured_ms)
+            spearman(beside.predict(rows), measured_ms) - spearman(alone.predict(world.rows), measured_ms)
         )
     assert np.mean(differences) > -0.06
 
@@ -114,7 +109,7 @@ def test_suggested_networks_differ_lie_in_the_pool_and_are_the_same_for_a_seed(w
 
 
 def test_fewer_suggestions_are_the_first_of_more(world: World) -> None:
-    rows = gaussian_process(world.background).prior_rows(world.X)
+    rows = gaussian_process(world.background).prior_rows(world.rows)
     assert suggest(rows, 5).tolist() == suggest(rows, 12)[:5].tolist()
 
 
@@ -125,23 +120,24 @@ def test_all_of_a_pool_and_none_of_it_can_be_suggested() -> None:
 
 
 def test_suggested_networks_cover_every_choice_of_every_layer_sooner_than_random_ones(world: World) -> None:
-    one_hot = world.X[:, 1:]
-    chosen = suggest(gaussian_process(world.background).prior_rows(world.X), 8)
-    draws = [np.random.default_rng(seed).choice(len(world.X), 8, replace=False) for seed in range(20)]
+    one_hot = world.rows[:, 1:]
+    chosen = suggest(gaussian_process(world.background).prior_rows(world.rows), 8)
+    draws = [np.random.default_rng(seed).choice(len(world.rows), 8, replace=False) for seed in range(20)]
     seen = [int(one_hot[draw].any(axis=0).sum()) for draw in draws]
     assert one_hot[chosen].any(axis=0).sum() > np.mean(seen)
 
 
 def test_networks_that_were_suggested_teach_more_than_random_ones(world: World) -> None:
     model = gaussian_process(world.background)
-    chosen = suggest(model.prior_rows(world.X), 12)
+    chosen = suggest(model.prior_rows(world.rows), 12)
     gains = []
     for seed in range(8):
-        measured_ms = device_ms(world.X, 200 + seed)
-        draw = np.random.default_rng(seed).choice(len(world.X), 12, replace=False)
+        measured_ms = device_ms(world.rows, 200 + seed)
+        draw = np.random.default_rng(seed).choice(len(world.rows), 12, replace=False)
         by_choice, by_chance = (
             spearman(
-                gaussian_process(world.background).fit(world.X[i], measured_ms[i]).predict(world.X), measured_ms
+                gaussian_process(world.background).fit(world.rows[i], measured_ms[i]).predict(world.rows),
+                measured_ms,
             )
             for i in (chosen, draw)
         )

@@ -10,13 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from predictors.estimators.gaussian_process import GroupedGaussianProcess
-from predictors.estimators.regressor import Floats, State
+Floats = NDArray[np.float64]
+
+
+class Linear(Protocol):
+    """A fitted model whose predictions are a line: a Gaussian process over groups, a ridge regression."""
+
+    def as_linear(self) -> tuple[Floats, float]:
+        """Milliseconds per unit of every feature, (features,), and the constant."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,28 +39,27 @@ class Sources:
     constants_ms: Floats
 
     @classmethod
-    def of(cls, models: Sequence[GroupedGaussianProcess]) -> Self:
+    def of(cls, models: Sequence[Linear]) -> Self:
         """What fitted models of other devices say; the models are not kept.
 
         Raises:
             ValueError: no model, or models of different features.
         """
-        lines = [model.linear() for model in models]
-        if len({len(line) for line, _ in lines}) != 1:
+        lines = [model.as_linear() for model in models]
+        if len({len(weights) for weights, _ in lines}) != 1:
             raise ValueError("sources are models of other devices over the same features, at least one")
-        return cls(
-            np.stack([line for line, _ in lines], axis=1), np.array([constant for _, constant in lines])
-        )
+        coefficients = np.stack([weights for weights, _ in lines], axis=1)
+        return cls(coefficients, np.array([constant_ms for _, constant_ms in lines]))
 
-    def columns(self, X: ArrayLike) -> Floats:
-        """Latencies predicted on the other devices, milliseconds: (networks, devices)."""
-        return np.asarray(np.asarray(X, np.float64) @ self.coefficients + self.constants_ms)
+    def columns(self, features: ArrayLike) -> Floats:
+        """Latencies on the other devices, milliseconds: (networks, features) to (networks, devices)."""
+        return np.asarray(np.asarray(features, np.float64) @ self.coefficients + self.constants_ms)
 
-    def to_state(self) -> State:
+    def to_state(self) -> dict[str, Any]:
         """Everything, as arrays."""
         return {"coefficients": self.coefficients, "constants_ms": self.constants_ms}
 
     @classmethod
-    def from_state(cls, state: State) -> Self:
+    def from_state(cls, state: dict[str, Any]) -> Self:
         """What `to_state` gave; columns are equal to the last bit."""
         return cls(np.asarray(state["coefficients"]), np.asarray(state["constants_ms"]))
