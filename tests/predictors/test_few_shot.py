@@ -74,21 +74,21 @@ def test_no_sources_and_sources_of_other_features_are_refused(world: World) -> N
 
 
 @pytest.mark.parametrize("like", range(3))
-def test_a_device_like_another_but_slower_is_known_from_eight_networks(world: World, like: int) -> None:
+def test_a_device_like_another_but_slower_is_known_from_six_networks(world: World, like: int) -> None:
     rows, background = with_sources(world.rows, world.sources), with_sources(world.background, world.sources)
     model = gaussian_process(background, world.sources)
     measured_ms = 3.0 * world.source_ms[like]
-    chosen = suggest(model.prior_rows(rows), 8)
-    assert spearman(model.fit(rows[chosen], measured_ms[chosen]).predict(rows), measured_ms) > 0.97
+    chosen = suggest(model.prior_rows(rows), 6)
+    assert spearman(model.fit(rows[chosen], measured_ms[chosen]).predict(rows), measured_ms) > 0.99
 
 
-@pytest.mark.parametrize("count", [10, 20, 60])
+@pytest.mark.parametrize("count", [10, 20])
 def test_a_device_unlike_all_others_is_learned_about_as_well_as_without_them(
     world: World, count: int
 ) -> None:
     rows, background = with_sources(world.rows, world.sources), with_sources(world.background, world.sources)
     differences = []
-    for seed in range(8):
+    for seed in range(5):
         measured_ms = device_ms(world.rows, 100 + seed)
         train = np.random.default_rng(seed).choice(len(rows), count, replace=False)
         alone = gaussian_process(world.background).fit(world.rows[train], measured_ms[train])
@@ -96,7 +96,14 @@ def test_a_device_unlike_all_others_is_learned_about_as_well_as_without_them(
         differences.append(
             spearman(beside.predict(rows), measured_ms) - spearman(alone.predict(world.rows), measured_ms)
         )
-    assert np.mean(differences) > -0.06
+    assert np.mean(differences) > -0.02
+
+
+def test_latencies_are_believed_to_have_variance_1_before_any_is_measured(world: World) -> None:
+    background = with_sources(world.background, world.sources)
+    rows = gaussian_process(background, world.sources).prior_rows(background)
+    assert np.square(rows).sum(axis=1).mean() == pytest.approx(1.0)
+    assert rows.mean(axis=0) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_suggested_networks_differ_lie_in_the_pool_and_are_the_same_for_a_seed(world: World) -> None:
@@ -131,7 +138,7 @@ def test_networks_that_were_suggested_teach_more_than_random_ones(world: World) 
     model = gaussian_process(world.background)
     chosen = suggest(model.prior_rows(world.rows), 12)
     gains = []
-    for seed in range(8):
+    for seed in range(5):
         measured_ms = device_ms(world.rows, 200 + seed)
         draw = np.random.default_rng(seed).choice(len(world.rows), 12, replace=False)
         by_choice, by_chance = (
