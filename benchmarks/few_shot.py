@@ -4,7 +4,7 @@
     python -m benchmarks.few_shot --data fbnet --seeds 2
 
 Known devices: a Gaussian process fitted on 1,000 networks of each. On the new one, 10 or 20 networks are
-measured: suggested ones (a seed draws the 2,000 candidates) beside random ones of the same pool. A new device
+measured: suggested ones (of 2,000 that a seed draws) beside random ones of the same pool. A new device
 never knows itself; `no siblings` also leaves out what shares its name up to the last `_` (1080ti_1 and
 1080ti_32, silver_4114 and silver_4210r).
 
@@ -36,7 +36,7 @@ from predictors.sources import Sources
 from predictors.suggestion import suggest
 
 SPACES = ("fbnet", "nasbench201")
-COUNTS, KNOWN, RIDGE_ROWS = (10, 20), 1000, 3000
+COUNTS, CANDIDATES, KNOWN, RIDGE_ROWS = (10, 20), 2000, 1000, 3000
 ONE_HOT = {"fbnet": "layers", "nasbench201": "edges"}
 """The group of features with one column for each choice."""
 MIDDLE = (0.1, 0.9)
@@ -138,7 +138,9 @@ def measure(task: tuple[str, str, int]) -> list[Row]:
         prior = model.prior_rows(columns[pool])
         for seed in range(seeds):
             draw = np.random.default_rng(seed).permutation(len(pool))
-            order = {"suggested": suggest(prior, max(COUNTS), seed), "random": draw}
+            candidates = np.random.default_rng(seed).choice(len(pool), CANDIDATES, replace=False)
+            suggested = candidates[suggest(prior[candidates], max(COUNTS))]
+            order = {"suggested": suggested, "random": draw}
             for (chosen, indexes), count in product(order.items(), COUNTS):
                 few = pool[indexes[:count]]
                 predicted_ms = model.fit(columns[few], measured_ms[few]).predict(columns[middle])

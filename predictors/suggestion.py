@@ -10,21 +10,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-MOST_CANDIDATES = 2000
-"""Drawn from a larger pool."""
 NOISE_VARIANCE = 0.05
 CONSTANT_VARIANCE = 50.0
 """Of the latencies' mean, which nobody knows; latencies have variance 1."""
 
 
-def suggest(rows: ArrayLike, count: int, seed: int = 0) -> NDArray[np.intp]:
+def suggest(rows: ArrayLike, count: int) -> NDArray[np.intp]:
     """Choose networks to measure, each the one that makes all the others most certain, given those before.
+
+    Costs pool · columns² and count · pool · (columns + count); nothing is as large as the pool squared.
 
     Args:
         rows: (pool, columns), the networks to choose from; products of rows are the covariances of their
             latencies, as of `GroupedGaussianProcess.prior_rows`.
         count: how many.
-        seed: of the draw of candidates from a pool of more than 2,000.
 
     Returns:
         (count,) indexes of rows, no index twice, the most telling first.
@@ -37,16 +36,19 @@ def suggest(rows: ArrayLike, count: int, seed: int = 0) -> NDArray[np.intp]:
         raise ValueError(f"rows must be a matrix of finite numbers: got shape {pool.shape}")
     if not 0 <= count <= len(pool):
         raise ValueError(f"{count} of {len(pool)} networks cannot be suggested")
-    rng = np.random.default_rng(seed)
-    drawn = rng.choice(len(pool), min(len(pool), max(MOST_CANDIDATES, count)), replace=False)
-    covariance = pool[drawn] @ pool[drawn].T + CONSTANT_VARIANCE
-    chosen: list[int] = []
-    for _ in range(count):
-        variances = np.diag(covariance) + NOISE_VARIANCE
-        gains = np.square(covariance).sum(axis=0) / variances
-        gains[chosen] = -1.0
-        best = int(gains.argmax())
-        chosen.append(best)
-        told = covariance[best] / np.sqrt(variances[best])
-        covariance -= np.outer(told, told)
-    return np.asarray(drawn[chosen], np.intp)
+    pool = np.column_stack([pool, np.full(len(pool), np.sqrt(CONSTANT_VARIANCE))])
+    variances = np.square(pool).sum(axis=1)
+    shared = np.einsum("ij,ij->i", pool @ (pool.T @ pool), pool)  # squared covariances with all networks
+    told = np.empty((count, len(pool)))  # rank-one parts of the covariance that are known by then
+    chosen = np.zeros(count, np.intp)
+    for step in range(count):
+        gains = shared / (variances + NOISE_VARIANCE)
+        gains[chosen[:step]] = -np.inf
+        best, before = int(gains.argmax()), told[:step]
+        now = pool @ pool[best] - before[:, best] @ before
+        now /= np.sqrt(now[best] + NOISE_VARIANCE)
+        through = pool @ (now @ pool) - (before @ now) @ before
+        shared += now * (now * (now @ now) - 2 * through)
+        variances -= np.square(now)
+        told[step], chosen[step] = now, best
+    return chosen
