@@ -45,7 +45,7 @@ def fit(
             f"a predictor needs {FEWEST_NETWORKS} at least, and 20 for intervals from errors that were seen"
         )
     background = background_of(measured.space, seed)
-    model = _estimator(kind, background, interval, seed)
+    model = unfitted(kind, background, interval, seed)
     model.fit(measured.space.describe(measured.networks).values, np.array(measured.latencies_ms))
     recipe = {"background_networks": BACKGROUND_NETWORKS, "seed": seed, "software": _software()}
     return SavedModel(
@@ -65,7 +65,12 @@ def background_of(space: NetworkSpace, seed: int) -> Features:
     return space.describe([space.sample(rng) for _ in range(BACKGROUND_NETWORKS)])
 
 
-def _estimator(kind: str, background: Features, interval: str, seed: int) -> Model:
+def unfitted(kind: str, background: Features, interval: str, seed: int) -> Model:
+    """A predictor with the groups of features of its space, and what is usual there.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
     common = {"interval": interval, "seed": seed}
     if kind not in {"auto", "gp"}:
         return estimator(kind, **common)

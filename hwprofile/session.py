@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import zipfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -36,6 +34,7 @@ from hwprofile.errors import BudgetInfeasible, DeviceUnreachable, UserError
 from hwprofile.export import export_onnx
 from hwprofile.front import Front, front_of
 from hwprofile.latency import SpaceLatency
+from hwprofile.networks_csv import latencies_csv, read_networks
 from hwprofile.profile import Profile, identity_differences
 from hwprofile.recording import PREFIX, replay_device
 from hwprofile.result import Result
@@ -44,7 +43,7 @@ from hwprofile.subjects import KernelsSubject, ModelsSubject, SpaceSubject, stan
 from hwprofile.validation import Validation, validate
 from hwprofile.verification import Verifier
 from ponas_core.solve import Infeasible
-from ponas_core.space import Architecture, SearchSpace
+from ponas_core.space import SearchSpace
 
 if TYPE_CHECKING:
     from hwprofile.onnx_prediction import FilePrediction
@@ -272,18 +271,9 @@ class Session:
             UserError: the file has no column `arch`, or a row names no network of the space.
         """
         space = space_named(space_name)
-        names = _arch_column(networks)
-        architectures = [
-            _architecture(space, name, f"{networks}, line {number}")
-            for number, name in enumerate(names, start=2)
-        ]
+        names, ops = read_networks(networks, space)
         latency = SpaceLatency.from_profile(self.profile(space, space_name, profile_path), space)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["arch", "latency_ms", "low_ms", "high_ms"])
-        for name, found in zip(names, latency.predict(architectures), strict=True):
-            writer.writerow([name, repr(found.median_ms), repr(found.low_ms), repr(found.high_ms)])
-        return text.getvalue()
+        return latencies_csv(names, *latency.predict_ops(ops))
 
     def predict_onnx(
         self, files: Sequence[Path], profile_path: Path | None
@@ -311,21 +301,3 @@ class Session:
     def _tell(self, text: str | None) -> None:
         if text and not self.quiet:
             display.notice(text)
-
-
-def _architecture(space: SearchSpace, name: str, where: str) -> Architecture:
-    try:
-        return space.parse(name)
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from error
-
-
-def _arch_column(path: Path) -> list[str]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if "arch" not in (reader.fieldnames or ()):
-                raise UserError(f"{path} needs a header with a column `arch`; found {reader.fieldnames}")
-            return [row["arch"] or "" for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read {path}: {error}") from error

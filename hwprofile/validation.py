@@ -17,7 +17,7 @@ from hwprofile.verification import Verifier
 from ponas_core.closed_loop import Latency
 from ponas_core.complexity import complexity
 from ponas_core.space import Architecture, SearchSpace
-from predictors.calibrated_table import CalibratedTable
+from predictors.calibrated_table import fitted_table
 from predictors.metrics import Accuracy, accuracy, coverage
 from predictors.size_line import SizeLine
 
@@ -178,9 +178,8 @@ def _baselines(
     found = {"sum of blocks": [plain.total(network.ops) for network in networks]}
     timings = network_timings(profile, model.space)
     if model.held_out:
-        alone = CalibratedTable().fit(model.blocks, timings)
-        predicted = alone.predict([network.keys for network in networks])
-        found["blocks alone, calibrated"] = [one.median_ms for one in predicted]
+        alone = fitted_table(model.blocks, timings)
+        found["blocks alone, calibrated"] = alone.predict([network.keys for network in networks]).tolist()
     macs = complexity(model.space, "macs")
     measured = [model.space.parse(name) for name in profile.of_kind("network") if profile.usable_visits(name)]
     if len({macs.total(network.ops) for network in measured}) > 1:

@@ -10,16 +10,24 @@ fitted on whole networks measured in the same profile, with weak priors that lea
 is no evidence. The result is additive again: one corrected cost per block. The model knows only named
 numbers. A block's latency may be the one alone, the one read inside whole networks, or both: `chosen_table`
 takes what predicts held-out networks best.
+
+The contract is that of scikit-learn, with networks as sequences of block keys: the constructor stores, `fit`
+learns, what was learned ends in `_`, `predict`, `predict_interval`, `score`. scikit-learn is not imported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
+
+Floats: TypeAlias = NDArray[np.float64]
+Blocks: TypeAlias = Mapping[str, Mapping[str, float]]
+"""Named numbers of every block, by its key."""
 
 CONFIDENCE = 0.95
 ALONE, INSIDE = "latency_ms", "inside_ms"
@@ -68,60 +76,80 @@ class NetworkTiming:
         return float(np.median(self.process_ms))
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A predicted latency with the 95 % interval of what a measurement over processes will show."""
-
-    median_ms: float
-    low_ms: float
-    high_ms: float
-
-
 class CalibratedTable:
     """Sum of block latencies, corrected by whole networks.
 
     Args:
+        blocks: `times` and `FEATURES` of every block, by key.
         times: which latencies of a block are used: `ALONE`, `INSIDE` or both.
 
     Attributes:
         features_: `times` and `FEATURES` of every block, by key.
         coefficients_: what one unit of each feature adds, and the intercept last, milliseconds.
+        covariance_: of the coefficients; nan where nothing calibrates.
         block_ms_: corrected cost of every block, by key.
         intercept_ms_: what every network pays once.
-        residual_sd_: relative spread of the calibration networks around the fit.
+        residual_sd_: relative spread of the calibration networks around the fit; nan where there are none.
         process_sd_: relative spread between processes, of the typical network.
         processes_: in how many processes a calibration network was measured, the median over networks.
         networks_: how many networks calibrate; with none the table is the plain sum.
     """
 
-    def __init__(self, times: Sequence[str] = (ALONE,)) -> None:
-        """Store what is used."""
-        self.times = tuple(times)
+    def __init__(self, blocks: Blocks, times: Sequence[str] = (ALONE,)) -> None:
+        """Store what is given."""
+        self.blocks = blocks
+        self.times = times
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments by name; `deep` is scikit-learn's, and there is nothing below."""
+        return {"blocks": self.blocks, "times": self.times}
+
+    def set_params(self, **params: Any) -> Self:
+        """Replace arguments of the constructor; ValueError for a name that it lacks."""
+        for name, value in params.items():
+            if name not in self.get_params():
+                raise ValueError(f"a table has no parameter {name!r}, only {', '.join(self.get_params())}")
+            setattr(self, name, value)
+        return self
 
     def fit(
-        self, blocks: Mapping[str, Mapping[str, float]], networks: Sequence[NetworkTiming] = ()
-    ) -> CalibratedTable:
-        """Learn from blocks and measured networks.
+        self,
+        X: Sequence[Sequence[str]] = (),
+        y: ArrayLike = (),
+        *,
+        process_ms: Sequence[Sequence[float]] | None = None,
+    ) -> Self:
+        """Learn from measured networks; from none, the plain sum.
 
         Args:
-            blocks: `times` and `FEATURES` of every block, by key.
-            networks: measured networks; their blocks must be among `blocks`.
+            X: (networks,) the keys of the blocks of each.
+            y: (networks,) their latencies, milliseconds.
+            process_ms: of each network, one median a process, for the spread between processes; None where
+                each was measured in one process.
 
         Raises:
-            MissingBlock: a network has a block that was not measured.
+            MissingBlock: a network has a block that `blocks` lacks.
+            ValueError: unlike numbers of networks, or a latency that is not above 0.
         """
+        times_ms = np.asarray(y, np.float64)
+        processes = [[ms] for ms in times_ms] if process_ms is None else process_ms
+        if times_ms.shape != (len(X),) or len(processes) != len(X):
+            raise ValueError(f"{len(X)} networks, latencies {times_ms.shape}, processes of {len(processes)}")
+        if not (np.isfinite(times_ms) & (times_ms > 0)).all():
+            raise ValueError("latencies are milliseconds above 0")
+        self.networks_ = len(X)
+        self.process_sd_ = _typical_process_sd(processes)
+        self.processes_ = float(np.median([len(found) for found in processes] or [1]))
         self.features_ = {
             key: np.array([numbers[name] for name in (*self.times, *FEATURES)])
-            for key, numbers in blocks.items()
+            for key, numbers in self.blocks.items()
         }
-        self.networks_ = len(networks)
-        self.process_sd_ = _typical_process_sd(networks)
-        self.processes_ = float(np.median([len(network.process_ms) for network in networks] or [1]))
-        if networks:
-            design = np.stack([self.network_features(network.keys) for network in networks])
-            self._fit(design, np.array([network.latency_ms for network in networks]))
+        if self.networks_:
+            self._calibrate(self.network_features(X), times_ms)
         else:
             self.coefficients_ = np.concatenate([self._prior(1.0), np.zeros(len(FEATURES) + 1)])
+            self.covariance_ = np.full((len(self.coefficients_),) * 2, np.nan)
+            self.residual_sd_ = float("nan")
         self.intercept_ms_ = float(self.coefficients_[-1])
         self.block_ms_ = {
             key: max(
@@ -132,11 +160,11 @@ class CalibratedTable:
         }
         return self
 
-    def _prior(self, slope: float | None = None) -> NDArray[np.float64]:
+    def _prior(self, slope: float | None = None) -> Floats:
         """What a millisecond of each of `times` adds to a network before any was measured."""
         return np.array([slope or SLOPES[name] for name in self.times]) / len(self.times)
 
-    def _fit(self, features: NDArray[np.float64], times_ms: NDArray[np.float64]) -> None:
+    def _calibrate(self, features: Floats, times_ms: Floats) -> None:
         """Least squares of relative residuals with the priors; the noise is estimated along."""
         scale = np.maximum(features.mean(axis=0), 1e-12)
         typical_ms = times_ms.mean()
@@ -156,44 +184,76 @@ class CalibratedTable:
         self.residual_sd_ = sd
         self.covariance_ = np.linalg.inv(precision)
 
-    def network_features(self, keys: Sequence[str]) -> NDArray[np.float64]:
-        """Totals of `times` and `FEATURES`, and 1 for the intercept; MissingBlock for an unknown key."""
-        total = np.zeros(len(self.times) + len(FEATURES))
-        for key in keys:
-            if key not in self.features_:
-                raise MissingBlock(key)
-            total += self.features_[key]
-        return np.append(total, 1.0)
+    def network_features(self, X: Sequence[Sequence[str]]) -> Floats:
+        """Totals of `times` and `FEATURES`, and 1 for the intercept: (networks, coefficients).
 
-    def predict(self, networks: Sequence[Sequence[str]]) -> list[Prediction]:
-        """Latencies of networks, each given as the keys of its blocks; MissingBlock for an unknown key."""
-        if not networks:
-            return []
-        features = np.stack([self.network_features(keys) for keys in networks])
-        medians = np.array(
-            [self.intercept_ms_ + sum(self.block_ms_[key] for key in keys) for keys in networks]
-        )
-        return [
-            Prediction(float(median), float(median / (1 + half)), float(median * (1 + half)))
-            for median, half in zip(medians, self._half_widths(features, medians), strict=True)
-        ]
+        Raises:
+            MissingBlock: a network has an unknown block.
+        """
+        found = np.ones((len(X), len(self.times) + len(FEATURES) + 1))
+        found[:, :-1] = 0.0
+        for total, keys in zip(found, X, strict=True):
+            for key in keys:
+                if key not in self.features_:
+                    raise MissingBlock(key)
+                total[:-1] += self.features_[key]
+        return found
 
-    def _half_widths(
-        self, features: NDArray[np.float64], medians_ms: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Relative half widths of the 95 % intervals: scatter, what the fit leaves open, level, processes."""
+    def predict(self, X: Sequence[Sequence[str]]) -> Floats:
+        """Latencies of networks, milliseconds: (networks,); MissingBlock for an unknown block."""
+        try:
+            return np.array([self.intercept_ms_ + sum(self.block_ms_[key] for key in keys) for keys in X])
+        except KeyError as error:
+            raise MissingBlock(error.args[0]) from None
+
+    def predict_interval(self, X: Sequence[Sequence[str]]) -> Floats:
+        """Ends of the 95 % intervals of what a later measurement over processes will show: (networks, 2), ms.
+
+        Raises:
+            MissingBlock: a network has an unknown block.
+        """
+        return self.interval_around(self.predict(X), self.network_features(X))
+
+    def interval_around(self, medians_ms: Floats, features: Floats) -> Floats:
+        """The same from predicted latencies and `network_features`: (networks, 2).
+
+        The relative half width: scatter, what the fit leaves open, level, processes.
+        """
         if not self.networks_:
-            return np.full(len(medians_ms), UNCALIBRATED_HALF_WIDTH)
+            factors = np.full(len(medians_ms), 1 + UNCALIBRATED_HALF_WIDTH)
+            return np.column_stack([medians_ms / factors, medians_ms * factors])
         relative = features / medians_ms[:, None]
-        leverage = np.einsum("ij,jk,ik->i", relative, self.covariance_, relative)
+        leverage = ((relative @ self.covariance_) * relative).sum(axis=1)
         # the networks of one profile share its processes, so more of them do not tell its level better
         level = self.process_sd_**2 / self.processes_ + LEVEL_SD**2
         variance = self.residual_sd_**2 + leverage + level + self.process_sd_**2 / CONFIRMING_PROCESSES
-        return np.asarray(stdtrit(self.networks_ + NOISE_WEIGHT, 0.5 + CONFIDENCE / 2) * np.sqrt(variance))
+        factors = 1 + stdtrit(self.networks_ + NOISE_WEIGHT, 0.5 + CONFIDENCE / 2) * np.sqrt(variance)
+        return np.column_stack([medians_ms / factors, medians_ms * factors])
+
+    def score(self, X: Sequence[Sequence[str]], y: ArrayLike) -> float:
+        """Coefficient of determination of the predictions for measured latencies (networks,), milliseconds.
+
+        As scikit-learn has it: where all latencies are equal it is 1 for exact predictions, else 0.
+        """
+        measured = np.asarray(y, np.float64)
+        left = float(np.square(measured - self.predict(X)).sum())
+        total = float(np.square(measured - measured.mean()).sum())
+        return 1 - left / total if total else float(left == 0)
+
+
+def fitted_table(
+    blocks: Blocks, networks: Sequence[NetworkTiming], times: Sequence[str] = (ALONE,)
+) -> CalibratedTable:
+    """The table of these block latencies, calibrated on measured networks; MissingBlock as `fit`."""
+    return CalibratedTable(blocks, times).fit(
+        [network.keys for network in networks],
+        [network.latency_ms for network in networks],
+        process_ms=[network.process_ms for network in networks],
+    )
 
 
 def chosen_table(
-    blocks: Mapping[str, Mapping[str, float]], networks: Sequence[NetworkTiming]
+    blocks: Blocks, networks: Sequence[NetworkTiming]
 ) -> tuple[CalibratedTable, dict[str, float]]:
     """The table that predicts held-out networks best: of latencies alone, inside networks, or both.
 
@@ -206,25 +266,23 @@ def chosen_table(
         is left out of the fit, by the names of its latencies joined with `+`; empty without a choice.
     """
     if not all(INSIDE in numbers for numbers in blocks.values()) or len(networks) < FEWEST_TO_CHOOSE:
-        return CalibratedTable().fit(blocks, networks), {}
+        return fitted_table(blocks, networks), {}
     candidates = [(ALONE,), (INSIDE,), (ALONE, INSIDE)]
     errors = {"+".join(times): _held_out_error(times, blocks, networks) for times in candidates}
     best = min(candidates, key=lambda times: errors["+".join(times)])
-    return CalibratedTable(best).fit(blocks, networks), errors
+    return fitted_table(blocks, networks, best), errors
 
 
-def _held_out_error(
-    times: Sequence[str], blocks: Mapping[str, Mapping[str, float]], networks: Sequence[NetworkTiming]
-) -> float:
+def _held_out_error(times: Sequence[str], blocks: Blocks, networks: Sequence[NetworkTiming]) -> float:
     errors = []
     for index, network in enumerate(networks):
         others = [*networks[:index], *networks[index + 1 :]]
-        (found,) = CalibratedTable(times).fit(blocks, others).predict([network.keys])
-        errors.append(abs(found.median_ms / network.latency_ms - 1))
+        (found,) = fitted_table(blocks, others, times).predict([network.keys])
+        errors.append(abs(found / network.latency_ms - 1))
     return float(np.mean(errors))
 
 
-def _typical_process_sd(networks: Sequence[NetworkTiming]) -> float:
+def _typical_process_sd(process_ms: Sequence[Sequence[float]]) -> float:
     """Relative spread between processes, the median over networks: one disturbed process does not move it."""
-    found = [np.log(network.process_ms).std(ddof=1) for network in networks if len(network.process_ms) > 1]
+    found = [np.log(times).std(ddof=1) for times in process_ms if len(times) > 1]
     return max(SMALLEST_PROCESS_SD, float(np.median(found))) if found else UNKNOWN_PROCESS_SD

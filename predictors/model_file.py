@@ -107,6 +107,8 @@ class SavedModel:
             texts = {name: document[name] for name in ("space", "features")}
             if not all(isinstance(text, str) for text in texts.values()):
                 raise ValueError("space and features are text")
+            if not isinstance(document["recipe"], dict):
+                raise ValueError("a recipe is an object")
             return cls(
                 kind, model, **texts, networks=networks, latencies_ms=latencies_ms, recipe=document["recipe"]
             )
@@ -194,8 +196,8 @@ def _unpacked(value: Any) -> Any:
 
 
 def _array(packed: Mapping[str, Any]) -> Any:
-    if packed["dtype"] not in _DTYPES:
-        raise ValueError(f"arrays are of {', '.join(_DTYPES)}")
+    if packed["dtype"] not in _DTYPES or not isinstance(packed["shape"], list):
+        raise ValueError(f"arrays have a shape and are of {', '.join(_DTYPES)}")
     dtype, shape = np.dtype(packed["dtype"]), [int(size) for size in packed["shape"]]
     expected = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or expected > _LARGEST_ARRAY_BYTES:

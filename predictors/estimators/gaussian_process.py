@@ -105,6 +105,7 @@ class GroupedGaussianProcess(LatencyRegressor):
     Attributes:
         noise_: `constant`, `proportional` or `robust`.
         posterior_: what was learned of the columns.
+        left_out_ms_: every measured network as predicted from all the others, at the weights of all.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class GroupedGaussianProcess(LatencyRegressor):
         names = {id(constant): "constant", id(proportional): "proportional", id(robust): "robust"}
         self.noise_ = names[id(self.posterior_)]
         self._grows = base is proportional
+        self.left_out_ms_ = self.posterior_.left_out_mean * self._sd_ms + self._mean_ms
 
     def prior_rows(self, X: ArrayLike) -> Floats:
         """Rows whose products are the covariances of latencies believed before anything is measured.

@@ -34,6 +34,10 @@ BEYOND = 0.1
 """A latency further outside the measured ones than this share of them is out of range."""
 UNSURE = 2.0
 """So is a network whose spread is so many times the largest of a held-out one."""
+BEYOND_COLUMN = 0.5
+"""So is one with a number that lies beyond the measured ones by more than this share of their range."""
+FEWEST_VALUES = 10
+"""Different values from which a column has a range; what is there or not says nothing of it."""
 _FREEDOMS = (3, 5, 10, 30)
 
 
@@ -98,6 +102,7 @@ class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc
         checked, measured = validate_data(self, X, y, y_numeric=True, dtype=np.float64)
         rows, latencies_ms = _collapsed(checked, np.asarray(measured, np.float64))
         self.networks_ = len(rows)
+        self.column_range_ = _column_range(rows)
         # matrices are small: threads would wait for each other, and sums would depend on how many there are
         with threadpool_limits(1, user_api="blas"):
             self._fit_alone(rows, latencies_ms, None)
@@ -124,8 +129,8 @@ class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc
     def out_of_range(self, X: ArrayLike) -> NDArray[np.bool_]:
         """Which networks are unlike all that were measured, so that predictions for them are guesses.
 
-        Those whose latency lies more than 10 % beyond the measured ones, and those of which the model is
-        twice as unsure as of any that it held out.
+        Those whose latency lies more than 10 % beyond the measured ones, those with a number (such as MACs)
+        half a range beyond, and those of which the model is twice as unsure as of any that it held out.
         """
         check_is_fitted(self)
         rows = validate_data(self, X, reset=False, dtype=np.float64)
@@ -133,7 +138,8 @@ class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc
         low, high = self.range_ms_
         beyond = (predicted < low * (1 - BEYOND)) | (predicted > high * (1 + BEYOND))
         unsure = self._spread_ms(rows, predicted) > UNSURE * self.largest_spread_ms_
-        return np.asarray(beyond | unsure)
+        strange = (rows < self.column_range_[0]) | (rows > self.column_range_[1])
+        return np.asarray(beyond | unsure | strange.any(axis=1))
 
     def _fit_alone(self, rows: Floats, latencies_ms: Floats, like: Self | None) -> None:
         self.range_ms_ = (float(latencies_ms.min()), float(latencies_ms.max()))
@@ -226,7 +232,7 @@ class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc
 
 _LEARNED = (
     "n_features_in_", "networks_", "range_ms_", "interval_basis_", "held_out_error_", "largest_spread_ms_",
-    "quantile_",
+    "quantile_", "column_range_",
 )  # fmt: skip
 
 
@@ -270,6 +276,15 @@ def _collapsed(rows: Floats, latencies_ms: Floats) -> tuple[Floats, Floats]:
     means = np.bincount(inverse, weights=latencies_ms) / np.bincount(inverse)
     order = np.argsort(first)
     return rows[first[order]], means[order]
+
+
+def _column_range(rows: Floats) -> Floats:
+    """Smallest and largest value of every column that is in range, (2, columns)."""
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    values = np.sort(rows, axis=0)
+    known = 1 + (np.diff(values, axis=0) > 0).sum(axis=0) >= FEWEST_VALUES
+    margin = np.where(known, BEYOND_COLUMN * (high - low), np.inf)
+    return np.stack([low - margin, high + margin])
 
 
 def relative_errors(left_out_ms: Floats, measured_ms: Floats) -> float:

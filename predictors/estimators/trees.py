@@ -114,7 +114,7 @@ class RandomForest(_TreeRegressor):
     """
 
     def __init__(
-        self, trees: int = 100, interval: Interval = "scaled", confidence: float = 0.95, seed: int = 0
+        self, trees: int = 60, interval: Interval = "scaled", confidence: float = 0.95, seed: int = 0
     ) -> None:
         """Store what is given."""
         super().__init__(interval, confidence, seed)
@@ -139,8 +139,8 @@ class GradientBoosting(_TreeRegressor):
 
     def __init__(
         self,
-        trees: int = 300,
-        rate: float = 0.06,
+        trees: int = 120,
+        rate: float = 0.12,
         depth: int = 3,
         interval: Interval = "scaled",
         confidence: float = 0.95,

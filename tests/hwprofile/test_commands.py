@@ -255,6 +255,10 @@ def test_a_bad_row_of_networks_is_refused(home: Path, macro_profile: Path, tmp_p
     assert result.exit_code == 1
     assert "nets.csv" in result.stderr
     assert "line 3" in result.stderr
+    (tmp_path / "nets.csv").write_text("network\n22222222\n")
+    result = run("predict", "--profile", macro_profile, "--networks", tmp_path / "nets.csv")
+    assert result.exit_code == 1
+    assert "needs a header with a column `arch`; found ['network']" in result.stderr
 
 
 def test_the_front_rises_in_latency_and_score(home: Path, macro_profile: Path) -> None:

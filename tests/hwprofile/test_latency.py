@@ -43,6 +43,17 @@ def test_the_solvers_cost_is_the_prediction(proxyless_profile: Path) -> None:
         assert latency.cost.total(network.ops) == pytest.approx(latency.median_ms(network))
 
 
+def test_op_indexes_are_predicted_as_the_networks_that_they_name(proxyless_profile: Path) -> None:
+    latency = SpaceLatency.from_profile(Profile.load(proxyless_profile), PROXYLESS)
+    rng = np.random.default_rng(7)
+    networks = [PROXYLESS.sample(rng) for _ in range(20)]
+    medians, intervals = latency.predict_ops(np.array([network.ops for network in networks]))
+    keys = [network.keys for network in networks]
+    assert medians == pytest.approx(latency.table.predict(keys), rel=1e-14)
+    assert intervals == pytest.approx(latency.table.predict_interval(keys), rel=1e-12)
+    assert latency.predict([]) == []
+
+
 def test_a_block_that_the_device_refuses_does_not_stop_the_others(
     tmp_path: Path, cpu_header: Callable[[str], Header]
 ) -> None:

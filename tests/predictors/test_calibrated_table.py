@@ -1,21 +1,30 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.metrics import r2_score
 
 from predictors.calibrated_table import (
     ALONE,
     FEATURES,
     INSIDE,
     LEVEL_SD,
+    UNKNOWN_PROCESS_SD,
     CalibratedTable,
     MissingBlock,
     NetworkTiming,
     chosen_table,
+    fitted_table,
 )
 
+ROOT = Path(__file__).parents[2]
 Blocks = dict[str, dict[str, float]]
 
 
@@ -57,11 +66,11 @@ def errors(count: int, seed: int) -> tuple[float, float]:
     """MAPE over fresh networks of the fitted and of the plain table."""
     rng = np.random.default_rng(seed)
     blocks = made_up_blocks(rng)
-    fitted = CalibratedTable().fit(blocks, made_up_networks(blocks, rng, count, TRUTH, 0.01))
-    plain = CalibratedTable().fit(blocks)
+    fitted = fitted_table(blocks, made_up_networks(blocks, rng, count, TRUTH, 0.01))
+    plain = CalibratedTable(blocks).fit()
     fresh = [tuple(rng.choice(list(blocks), rng.integers(8, 24))) for _ in range(200)]
     truth = np.array([true_ms(blocks, keys, TRUTH) for keys in fresh])
-    found = [np.array([p.median_ms for p in model.predict(fresh)]) for model in (fitted, plain)]
+    found = [model.predict(fresh) for model in (fitted, plain)]
     return float(np.abs(found[0] / truth - 1).mean()), float(np.abs(found[1] / truth - 1).mean())
 
 
@@ -92,20 +101,21 @@ def test_intervals_cover_what_a_later_measurement_over_five_processes_shows() ->
         # the processes of a profile have a level in common, and the machine drifts until later
         level = float(np.exp(np.hypot(0.02 / 5**0.5, LEVEL_SD) * rng.standard_normal()))
         networks = made_up_networks(blocks, rng, 15, TRUTH, 0.02)
-        model = CalibratedTable().fit(blocks, at_level(networks, level))
+        model = fitted_table(blocks, at_level(networks, level))
         for network in made_up_networks(blocks, rng, 10, TRUTH, 0.02):
-            (found,) = model.predict([network.keys])
-            inside.append(found.low_ms <= network.latency_ms <= found.high_ms)
+            ((low, high),) = model.predict_interval([network.keys])
+            inside.append(low <= network.latency_ms <= high)
     # 600 networks in 60 clusters: below 92 % or at 100 % would be a wrong width, not chance
     assert 0.92 <= np.mean(inside) < 1.0
 
 
 def test_the_plain_table_is_the_sum_and_says_that_it_knows_little() -> None:
     blocks = made_up_blocks(np.random.default_rng(0))
-    (found,) = CalibratedTable().fit(blocks).predict([("block1", "block2", "block2")])
+    model = CalibratedTable(blocks).fit()
+    keys = [("block1", "block2", "block2")]
     expected = blocks["block1"]["latency_ms"] + 2 * blocks["block2"]["latency_ms"]
-    assert found.median_ms == pytest.approx(expected)
-    assert found.high_ms == pytest.approx(1.5 * expected)
+    assert model.predict(keys) == pytest.approx([expected])
+    assert model.predict_interval(keys)[0] == pytest.approx([expected / 1.5, 1.5 * expected])
 
 
 @given(st.integers(0, 1000), st.integers(0, 20))
@@ -113,10 +123,10 @@ def test_the_plain_table_is_the_sum_and_says_that_it_knows_little() -> None:
 def test_predictions_are_additive_over_blocks(seed: int, networks: int) -> None:
     rng = np.random.default_rng(seed)
     blocks = made_up_blocks(rng, 12)
-    model = CalibratedTable().fit(blocks, made_up_networks(blocks, rng, networks, TRUTH, 0.01))
+    model = fitted_table(blocks, made_up_networks(blocks, rng, networks, TRUTH, 0.01))
     keys = tuple(rng.choice(list(blocks), 9))
     whole, front, back, nothing = model.predict([keys, keys[:4], keys[4:], ()])
-    assert whole.median_ms == pytest.approx(front.median_ms + back.median_ms - nothing.median_ms)
+    assert whole == pytest.approx(front + back - nothing)
 
 
 @given(st.floats(0.01, 100.0), st.integers(0, 100))
@@ -133,32 +143,89 @@ def test_a_device_slower_by_a_factor_is_predicted_slower_by_that_factor(factor: 
         for network in networks
     ]
     keys = tuple(rng.choice(list(blocks), 9))
-    (one,) = CalibratedTable().fit(blocks, networks).predict([keys])
-    (two,) = CalibratedTable().fit(slower, slow_networks).predict([keys])
-    assert two.median_ms == pytest.approx(factor * one.median_ms, rel=1e-6)
-    assert two.high_ms == pytest.approx(factor * one.high_ms, rel=1e-6)
+    one, two = fitted_table(blocks, networks), fitted_table(slower, slow_networks)
+    assert two.predict([keys]) == pytest.approx(factor * one.predict([keys]), rel=1e-6)
+    assert two.predict_interval([keys]) == pytest.approx(factor * one.predict_interval([keys]), rel=1e-6)
 
 
 def test_a_missing_block_is_an_error_that_names_it() -> None:
     blocks = made_up_blocks(np.random.default_rng(0), 3)
-    model = CalibratedTable().fit(blocks)
+    model = CalibratedTable(blocks).fit()
     with pytest.raises(MissingBlock, match="block99") as caught:
         model.predict([("block1", "block99")])
     assert caught.value.key == "block99"
     with pytest.raises(MissingBlock):
-        CalibratedTable().fit(blocks, [NetworkTiming(("other",), (1.0,))])
+        fitted_table(blocks, [NetworkTiming(("other",), (1.0,))])
 
 
 def test_no_corrected_block_is_free() -> None:
     rng = np.random.default_rng(0)
     blocks = made_up_blocks(rng)
     # networks that take a tenth of the sum of their blocks: the slope's prior cannot follow
-    model = CalibratedTable().fit(blocks, made_up_networks(blocks, rng, 20, (0.1, -0.02, 0.0, 0.0), 0.01))
+    model = fitted_table(blocks, made_up_networks(blocks, rng, 20, (0.1, -0.02, 0.0, 0.0), 0.01))
     assert min(model.block_ms_[key] / blocks[key]["latency_ms"] for key in blocks) >= 0.2 - 1e-12
 
 
-def test_nothing_to_predict_is_an_empty_list() -> None:
-    assert CalibratedTable().fit(made_up_blocks(np.random.default_rng(0))).predict([]) == []
+def test_nothing_to_predict_is_an_empty_array() -> None:
+    model = CalibratedTable(made_up_blocks(np.random.default_rng(0))).fit()
+    assert model.predict([]).shape == (0,)
+    assert model.predict_interval([]).shape == (0, 2)
+
+
+def test_a_table_is_cloned_and_set_as_an_estimator_of_scikit_learn() -> None:
+    blocks = made_up_blocks(np.random.default_rng(0))
+    model = CalibratedTable(blocks).fit()
+    copy = clone(model)
+    assert copy.get_params() == {"blocks": blocks, "times": (ALONE,)}
+    assert not hasattr(copy, "block_ms_")
+    assert copy.set_params(times=(INSIDE,)).times == (INSIDE,)
+    with pytest.raises(ValueError, match=r"no parameter 'time', only blocks, times"):
+        copy.set_params(time=())
+
+
+def test_the_score_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(3)
+    blocks = made_up_blocks(rng)
+    networks = made_up_networks(blocks, rng, 12, TRUTH, 0.01)
+    keys, times_ms = [one.keys for one in networks], [one.latency_ms for one in networks]
+    model = fitted_table(blocks, networks)
+    assert model.score(keys, times_ms) == pytest.approx(r2_score(times_ms, model.predict(keys)))
+    assert model.score(keys[:1] * 2, list(model.predict(keys[:1])) * 2) == 1
+    assert model.score(keys[:1] * 2, [5.0, 5.0]) == 0
+
+
+def test_without_processes_each_network_was_measured_in_one() -> None:
+    rng = np.random.default_rng(3)
+    blocks = made_up_blocks(rng)
+    networks = made_up_networks(blocks, rng, 12, TRUTH, 0.03)
+    keys, times_ms = [one.keys for one in networks], [one.latency_ms for one in networks]
+    known, unknown = fitted_table(blocks, networks), CalibratedTable(blocks).fit(keys, times_ms)
+    assert unknown.predict(keys) == pytest.approx(known.predict(keys), abs=0)
+    assert (known.processes_, unknown.processes_) == (5, 1)
+    assert (known.process_sd_ > 0.02, unknown.process_sd_) == (True, UNKNOWN_PROCESS_SD)
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "process_ms", "words"),
+    [
+        ([1.0, 2.0], None, r"1 networks, latencies \(2,\)"),
+        ([1.0], [[1.0], [1.0]], "processes of 2"),
+        ([0.0], None, "above 0"),
+        ([float("nan")], None, "above 0"),
+    ],
+)
+def test_networks_and_latencies_that_do_not_agree_are_an_error(
+    times_ms: list[float], process_ms: list[list[float]] | None, words: str
+) -> None:
+    blocks = made_up_blocks(np.random.default_rng(0))
+    with pytest.raises(ValueError, match=words):
+        CalibratedTable(blocks).fit([("block1",)], times_ms, process_ms=process_ms)
+
+
+def test_the_table_is_read_without_scikit_learn() -> None:
+    code = "import sys, predictors.chain_table; print({'sklearn', 'scipy.optimize'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
 
 
 def test_the_features_are_named_with_units() -> None:
@@ -195,8 +262,7 @@ def test_the_table_that_predicts_held_out_networks_is_chosen(
     assert errors["+".join(table.times)] == min(errors.values())
     fresh = [tuple(rng.choice(list(true), 15)) for _ in range(50)]
     truth = np.array([true_ms(true, keys, TRUTH) for keys in fresh])
-    for predicted in (table.predict(fresh),):
-        assert np.abs(np.array([one.median_ms for one in predicted]) / truth - 1).mean() < 0.02
+    assert np.abs(table.predict(fresh) / truth - 1).mean() < 0.02
 
 
 def test_without_times_inside_or_networks_there_is_no_choice() -> None:
