@@ -131,7 +131,7 @@ class GroupedGaussianProcess(LatencyRegressor):
     posterior_: Posterior
 
     def _learn(self, X: Floats, y: Floats, like: Self | None) -> None:
-        self._columns = self._scaled_columns(X) if like is None else like._columns
+        self._columns = self._scaled_columns(X, len(X)) if like is None else like._columns
         design = self._columns.design(X)
         self._mean_ms = float(y.mean())
         self._sd_ms = float(y.std()) or max(abs(self._mean_ms), 1.0)
@@ -155,11 +155,28 @@ class GroupedGaussianProcess(LatencyRegressor):
         self._grows = base is proportional
         self.left_out_ms_ = self.posterior_.left_out_mean * self._sd_ms + self._mean_ms
 
-    def _scaled_columns(self, X: Floats) -> _Columns:
+    def prior_rows(self, X: ArrayLike) -> Floats:
+        """Rows whose products are the covariances of latencies believed before anything is measured.
+
+        What `predictors.suggestion.suggest` asks for. Every group explains as much; groups for large samples
+        are left out. Needs no `fit`.
+
+        Args:
+            X: (networks, features).
+
+        Returns:
+            (networks, columns), for latencies of mean 0 and variance 1 over the background.
+        """
+        rows = np.asarray(X, np.float64)
+        design = self._scaled_columns(rows, 0).design(rows)
+        return np.asarray(design.rows / np.sqrt(max(design.groups, 1)))
+
+    def _scaled_columns(self, X: Floats, networks: int) -> _Columns:
+        """Columns to learn from so many networks; `X` stands in for the background where there is none."""
         groups = [0] * X.shape[1] if self.groups is None else [int(group) for group in self.groups]
         if len(groups) != X.shape[1]:
             raise ValueError(f"{len(groups)} groups were given for {X.shape[1]} columns")
-        if len(X) < LARGE_SAMPLE:
+        if networks < LARGE_SAMPLE:
             groups = [_UNUSED if group in set(self.large_sample) else group for group in groups]
         background = X if self.background is None else np.asarray(self.background, np.float64)
         covariances = {int(key): np.asarray(value) for key, value in (self.covariances or {}).items()}
