@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 
 from benchmarks.published import published
+from hwprofile.description import background_of
 from hwprofile.display import table
-from hwprofile.fitting import background_of
 from ponas_core.features import Features
 from predictors.estimators.gaussian_process import GroupedGaussianProcess
 from predictors.metrics import accuracy, spearman

@@ -28,8 +28,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.published import SPACES, published
+from hwprofile.description import Description, background_of
 from hwprofile.display import table
-from hwprofile.fitting import background_of, unfitted
 from ponas_core.features import Features
 from predictors.estimators.gaussian_process import GroupedGaussianProcess
 from predictors.estimators.ridge import PENALTIES
@@ -66,7 +66,8 @@ def measure(task: Task) -> dict[str, Any]:
         )
         return row | _accuracy(predicted, truth)
     # one fit with the members of CV+ gives both kinds of intervals
-    model = unfitted(kind, background, "cv+" if kind == "gp" else "scaled", seed)
+    description = Description(published(name).space, background)
+    model = description.unfitted(kind, "cv+" if kind == "gp" else "scaled", seed)
     started = time.perf_counter()
     model.fit(described.values[learned], latency_ms[learned])
     fit_s = time.perf_counter() - started

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections.abc import Sequence
 from importlib import metadata
@@ -11,25 +10,106 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from devices.statistics import interval
 from hwprofile import display
 from hwprofile.catalog import family_named
+from hwprofile.description import BACKGROUND_NETWORKS, Description, digest_of, rows_of
 from hwprofile.errors import UserError
-from hwprofile.networks_csv import MeasuredNetworks, networks_in
+from hwprofile.networks_csv import MeasuredNetworks, measured_networks, networks_in
 from hwprofile.profile import Profile
 from ponas_core.elastic import ElasticSpace
-from ponas_core.features import Features, NetworkSpace
-from predictors.model_file import Model, ModelFileError, SavedModel, estimator
+from ponas_core.features import NetworkSpace
+from predictors.model_file import ModelFileError, SavedModel
+from predictors.sources import Linear, Sources
+from predictors.suggestion import suggest as chosen_rows
 
-BACKGROUND_NETWORKS = 2000
 FEWEST_NETWORKS = 3
+MOST_SOURCE_NETWORKS = 1000
+CANDIDATES = 2000
+"""Random networks from which suggestions are chosen."""
 CHUNK = 20_000
 """Networks that are described at once."""
 
 
+def sources_from(paths: Sequence[Path], space_name: str, seed: int, *, quiet: bool = True) -> Sources | None:
+    """Other devices' latencies as features of new ones.
+
+    Args:
+        paths: CSV files (arch,latency_ms), or linear predictors of the same space from `hwprofile fit`.
+        space_name: the space of them all.
+        seed: of the background, and of which networks are learned from where there are very many.
+        quiet: no progress.
+
+    Raises:
+        UserError: a file is unusable, or of another space.
+    """
+    if not paths:
+        return None
+    description = Description.of(family_named(space_name), seed)
+    lines = []
+    with display.progress("sources", quiet=quiet) as progress:
+        for number, path in enumerate(paths):
+            progress.advance(number, len(paths), path.name)
+            lines.append(_line(path, space_name, description, seed))
+    return Sources.of(lines)
+
+
+def _line(path: Path, space_name: str, description: Description, seed: int) -> Linear:
+    if path.suffix == ".json":
+        saved = load(path)
+        if saved.features != description.digest or not hasattr(saved.model, "as_linear"):
+            raise UserError(
+                f"{path} cannot be a source: give a predictor of {space_name} made with --model gp or ridge "
+                "and without sources, or the CSV file it was fitted on"
+            )
+        line: Linear = saved.model
+        return line
+    measured = measured_networks(path, space_name)
+    _check_enough(measured)
+    order = np.random.default_rng(seed).permutation(len(measured.networks))[:MOST_SOURCE_NETWORKS]
+    model: Any = description.unfitted("gp", "none", seed)
+    latencies_ms = np.array(measured.latencies_ms)[order]
+    fitted: Linear = model.fit(description.rows([measured.networks[index] for index in order]), latencies_ms)
+    return fitted
+
+
+def suggest(
+    space_name: str, count: int, source_paths: Sequence[Path], seed: int, *, quiet: bool = True
+) -> list[str]:
+    """Networks whose latencies tell most about all others, the most telling first.
+
+    Args:
+        space_name: the space.
+        count: how many.
+        source_paths: see `sources_from`; with other devices known, fewer networks tell as much.
+        seed: of the random networks from which is chosen.
+        quiet: no progress.
+
+    Raises:
+        UserError: a file is unusable, or more networks are wanted than there are candidates.
+    """
+    space = family_named(space_name)
+    description = Description.of(space, seed, sources_from(source_paths, space_name, seed, quiet=quiet))
+    rng = np.random.default_rng([seed, 1])
+    drawn = {str(network): network for network in (space.sample(rng) for _ in range(CANDIDATES))}
+    # a cell whose output does not depend on its input cannot be measured
+    candidates = [network for network in drawn.values() if getattr(network, "connected", True)]
+    if count > len(candidates):
+        raise UserError(f"--count {count}: at most {len(candidates)} networks can be suggested here")
+    model: Any = description.unfitted("gp")
+    return [
+        str(candidates[index]) for index in chosen_rows(model.prior_rows(description.rows(candidates)), count)
+    ]
+
+
 def fit(
-    measured: MeasuredNetworks, kind: str = "auto", interval: str = "scaled", seed: int = 0
+    measured: MeasuredNetworks,
+    kind: str = "auto",
+    interval: str = "scaled",
+    seed: int = 0,
+    sources: Sources | None = None,
 ) -> SavedModel:
     """Fit a predictor on measured networks.
 
@@ -38,28 +118,34 @@ def fit(
         kind: a name in `predictors.model_file.ESTIMATORS`.
         interval: `scaled` or `cv+`, see `predictors.estimators.regressor`.
         seed: of folds, trees and background.
+        sources: what other devices say.
 
     Raises:
-        UserError: too few networks, or an unknown kind.
+        UserError: too few networks.
     """
-    if len(set(measured.networks)) < FEWEST_NETWORKS:
-        raise UserError(
-            f"{measured.origin} holds {len(set(measured.networks))} different networks; "
-            f"a predictor needs {FEWEST_NETWORKS} at least, and 20 for intervals from errors that were seen"
-        )
-    background = background_of(measured.space, seed)
-    model = unfitted(kind, background, interval, seed)
-    model.fit(measured.space.describe(measured.networks).values, np.array(measured.latencies_ms))
-    recipe = {"background_networks": BACKGROUND_NETWORKS, "seed": seed, "software": _software()}
+    _check_enough(measured)
+    description = Description.of(measured.space, seed, sources)
+    model = description.unfitted(kind, interval, seed)
+    model.fit(description.rows(measured.networks), np.array(measured.latencies_ms))
     return SavedModel(
         kind,
         model,
         measured.space_name,
-        _digest(background),
+        description.digest,
         [str(network) for network in measured.networks],
         measured.latencies_ms,
-        recipe,
+        {"background_networks": BACKGROUND_NETWORKS, "seed": seed, "software": _software()},
+        sources,
     )
+
+
+def _check_enough(measured: MeasuredNetworks) -> None:
+    different = len(set(measured.networks))
+    if different < FEWEST_NETWORKS:
+        raise UserError(
+            f"{measured.origin} holds {different} different networks; "
+            f"a predictor needs {FEWEST_NETWORKS} at least, and 20 for intervals from errors that were seen"
+        )
 
 
 def measured_in(profile: Profile) -> MeasuredNetworks:
@@ -90,37 +176,6 @@ def _network(space: NetworkSpace, text: str) -> Any:
     if isinstance(space, ElasticSpace) and not text.startswith("r"):
         return space.parse(f"r{space.space.shape_in.height}:{text}")
     return space.parse(text)
-
-
-def background_of(space: NetworkSpace, seed: int) -> Features:
-    """Networks of the space that nobody needs to have measured: what is usual there."""
-    rng = np.random.default_rng(seed)
-    return space.describe([space.sample(rng) for _ in range(BACKGROUND_NETWORKS)])
-
-
-def unfitted(kind: str, background: Features, interval: str, seed: int) -> Model:
-    """A predictor with the groups of features of its space, and what is usual there.
-
-    Raises:
-        ValueError: an unknown kind.
-    """
-    common = {"interval": interval, "seed": seed}
-    if kind not in {"auto", "gp"}:
-        return estimator(kind, **common)
-    number = {group: index for index, group in enumerate(dict.fromkeys(background.groups))}
-    process = estimator(
-        "gp",
-        groups=[number[group] for group in background.groups],
-        background=background.values,
-        covariances={number[group]: alike for group, alike in background.alike.items()},
-        large_sample=[number[group] for group in background.for_many],
-        **common,
-    )
-    return process if kind == "gp" else estimator("auto", gaussian_process=process, **common)
-
-
-def _digest(features: Features) -> str:
-    return hashlib.sha256("\n".join(features.names).encode()).hexdigest()[:16]
 
 
 def _software() -> dict[str, str]:
@@ -188,7 +243,7 @@ def predict(saved: SavedModel, path: Path, *, quiet: bool) -> str:
     with display.progress("predict", quiet=quiet) as progress:
         for start in range(0, len(networks), CHUNK):
             chunk = networks[start : start + CHUNK]
-            rows = _described(space, chunk, saved).values
+            rows = _described(space, chunk, saved)
             columns = zip(
                 names[start : start + CHUNK],
                 saved.model.predict(rows).tolist(),
@@ -207,14 +262,14 @@ def predict(saved: SavedModel, path: Path, *, quiet: bool) -> str:
     return text.getvalue()
 
 
-def _described(space: NetworkSpace, networks: Sequence[Any], saved: SavedModel) -> Features:
+def _described(space: NetworkSpace, networks: Sequence[Any], saved: SavedModel) -> NDArray[np.float64]:
     features = space.describe(networks)
-    if _digest(features) != saved.features:
+    if digest_of(features.names, saved.sources) != saved.features:
         raise UserError(
             f"the space {saved.space} describes its networks otherwise than when this predictor was fitted; "
             "the measured networks are in its file: fit it again"
         )
-    return features
+    return rows_of(features, saved.sources)
 
 
 def to_json(saved: SavedModel) -> dict[str, Any]:

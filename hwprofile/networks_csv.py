@@ -82,6 +82,13 @@ def ops_in(path: Path, space: SearchSpace) -> tuple[list[str], NDArray[np.intege
         raise UserError(f"{table.place(error.index)}: {error}") from error
 
 
+def architectures_csv(names: Sequence[str]) -> str:
+    """CSV with the column `arch` alone."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([["arch"], *([name] for name in names)])
+    return text.getvalue()
+
+
 def latencies_csv(
     names: Sequence[str], latencies_ms: NDArray[np.float64], intervals_ms: NDArray[np.float64]
 ) -> str:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from predictors.sources import Sources
+
 if TYPE_CHECKING:
     from predictors.estimators.automatic import AutomaticRegressor
     from predictors.estimators.regressor import LatencyRegressor
@@ -55,6 +57,7 @@ class SavedModel:
         networks: what was measured, as written by the space.
         latencies_ms: one a network.
         recipe: how the features came about, and whatever else is needed to fit anew.
+        sources: other devices whose latencies are further features; None for none.
     """
 
     kind: str
@@ -64,6 +67,7 @@ class SavedModel:
     networks: Sequence[str]
     latencies_ms: Sequence[float]
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    sources: Sources | None = None
 
     def save(self, path: Path) -> None:
         """Write the file.
@@ -82,6 +86,7 @@ class SavedModel:
             "recipe": dict(self.recipe),
             "networks": list(self.networks),
             "latencies_ms": [float(value) for value in self.latencies_ms],
+            "sources": None if self.sources is None else self.sources.to_state(),
             "learned": self.model.to_state(),
         }
         try:
@@ -109,8 +114,15 @@ class SavedModel:
                 raise ValueError("space and features are text")
             if not isinstance(document["recipe"], dict):
                 raise ValueError("a recipe is an object")
+            sources = _unpacked(document["sources"])
             return cls(
-                kind, model, **texts, networks=networks, latencies_ms=latencies_ms, recipe=document["recipe"]
+                kind,
+                model,
+                **texts,
+                networks=networks,
+                latencies_ms=latencies_ms,
+                recipe=document["recipe"],
+                sources=None if sources is None else Sources.from_state(sources),
             )
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, zlib.error) as error:
             raise ModelFileError(

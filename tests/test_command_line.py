@@ -24,8 +24,9 @@ COMMANDS = {
     | {"--space", "--profile", "--scores", "--budget", "--measure", "--no-measure", "--out", "--seed"}
     | {"--strict", "--json"},
     "pareto": SESSION | {"--space", "--profile", "--scores", "--json"},
-    "fit": {"--networks", "--profile", "--space", "--model", "--interval", "--seed", "--out", "--onnx-out"}
-    | {"--json"},
+    "suggest": {"--space", "--count", "--sources", "more_sources", "--seed", "--out"},
+    "fit": {"--networks", "--profile", "--space", "--sources", "more_sources", "--model", "--interval"}
+    | {"--seed", "--out", "--onnx-out", "--json"},
     "predict": SESSION | {"model_path", "--space", "--profile", "--networks", "--onnx", "--out", "--json"},
     "spaces": {"--json"},
     "devices": {"--json"},

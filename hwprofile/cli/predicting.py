@@ -18,6 +18,7 @@ from hwprofile.cli.options import (
     write,
 )
 
+SOURCES_HELP = "CSV files (arch,latency_ms) or predictors of other devices; with them few networks suffice."
 KINDS = ("auto", "gp", "ridge", "boosting", "forest")
 
 
@@ -39,6 +40,8 @@ KINDS = ("auto", "gp", "ridge", "boosting", "forest")
     "space_name",
     help="Space of the networks; default: the shipped one that reads them all.",
 )
+@click.option("--sources", "sources_path", type=click.Path(path_type=Path), help=SOURCES_HELP)
+@click.argument("more_sources", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--model",
     "kind",
@@ -66,6 +69,8 @@ def fit(
     networks_path: Path | None,
     profile_path: Path | None,
     space_name: str | None,
+    sources_path: Path | None,
+    more_sources: tuple[Path, ...],
     kind: str,
     interval: str,
     seed: int,
@@ -79,6 +84,7 @@ def fit(
     Examples:
       hwprofile fit --space fbnet --networks measured.csv --out model.json
       hwprofile fit --profile networks.profile.jsonl --out model.json
+      hwprofile fit --networks ten.csv --sources old1.csv old2.csv --out model.json
     """
     from hwprofile import fitting
     from hwprofile.networks_csv import measured_networks
@@ -91,11 +97,62 @@ def fit(
     else:
         assert networks_path is not None
         measured = measured_networks(networks_path, space_name)
-    saved = fitting.fit(measured, kind, interval, seed)
+    sources = fitting.sources_from(
+        _sources(sources_path, more_sources), measured.space_name, seed, quiet=False
+    )
+    saved = fitting.fit(measured, kind, interval, seed, sources)
     fitting.save(saved, out)
     if onnx_out is not None:
         fitting.export(saved, onnx_out)
     click.echo(json.dumps(fitting.to_json(saved), indent=1) if as_json else fitting.for_people(saved))
+
+
+@main.command()
+@space_option
+@click.option("--count", type=click.IntRange(1), default=10, show_default=True, help="How many networks.")
+@click.option("--sources", "sources_path", type=click.Path(path_type=Path), help=SOURCES_HELP)
+@click.argument("more_sources", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of the random networks from which is chosen.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="CSV file to write (column arch); default: print."
+)
+def suggest(
+    space_name: str,
+    count: int,
+    sources_path: Path | None,
+    more_sources: tuple[Path, ...],
+    seed: int,
+    out: Path | None,
+) -> None:
+    """Choose which networks to measure, so that their latencies tell most about all others.
+
+    \b
+    Example, a new device from ten networks:
+      hwprofile suggest --space fbnet --count 10 --sources old1.csv old2.csv --out ten.csv
+      hwprofile bench --space fbnet --networks ten.csv --out ten.profile.jsonl
+      hwprofile fit --profile ten.profile.jsonl --sources old1.csv old2.csv --out model.json
+    """
+    from hwprofile import fitting
+    from hwprofile.networks_csv import architectures_csv
+
+    files = _sources(sources_path, more_sources)
+    text = architectures_csv(fitting.suggest(space_name, count, files, seed, quiet=False))
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write(out, text)
+
+
+def _sources(first: Path | None, more: tuple[Path, ...]) -> list[Path]:
+    if more and first is None:
+        raise click.UsageError(f"what is {more[0]}? Files of other devices come after --sources")
+    return [] if first is None else [first, *more]
 
 
 @main.command()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 
 from hwprofile.catalog import family_named
 from hwprofile.cli import main
+
+Floats = NDArray[np.float64]
 
 
 def run(*args: object) -> Result:
@@ -180,3 +184,61 @@ def test_what_cannot_be_measured_is_told_before(tmp_path: Path) -> None:
     assert "holds no networks" in run("bench", "--networks", path).stderr
     assert run("bench", "--networks", path, "--kernels").exit_code == 2
     assert run("fit", "--networks", path, "--profile", path, "--out", path).exit_code == 2
+
+
+def write_detailed(path: Path, networks: list[Any], scale: float) -> Floats:
+    """Latencies with a cost of its own for every block in every layer of fbnet."""
+    features = family_named("fbnet").describe(networks)
+    of_layers = [index for index, group in enumerate(features.groups) if group == "layers"]
+    costs = np.random.default_rng(7).uniform(0.1, 2.0, len(of_layers))
+    latencies_ms = scale * (features.values[:, of_layers] @ costs)
+    with path.open("w", newline="") as file:
+        rows = zip(map(str, networks), latencies_ms.tolist(), strict=True)
+        csv.writer(file).writerows([["arch", "latency_ms"], *rows])
+    return latencies_ms
+
+
+def test_other_devices_make_few_suggested_networks_enough(tmp_path: Path) -> None:
+    space, rng = family_named("fbnet"), np.random.default_rng(0)
+    old, known, ten = tmp_path / "old.csv", tmp_path / "known.json", tmp_path / "ten.csv"
+    write_detailed(old, [space.sample(rng) for _ in range(300)], 1.0)
+    assert run("fit", "--networks", old, "--out", known, "--model", "gp").exit_code == 0
+    choice = ("suggest", "--space", "fbnet", "--sources", old, known, "--seed", 2)
+    assert run(*choice, "--count", 10, "--out", ten).exit_code == 0
+    names = [row["arch"] for row in rows_of(ten)]
+    assert len(set(names)) == 10
+    again = run(*choice, "--count", 5)
+    assert [row["arch"] for row in csv.DictReader(again.stdout.splitlines())] == names[:5]
+    measured, asked = tmp_path / "measured.csv", tmp_path / "asked.csv"
+    write_detailed(measured, [space.parse(name) for name in names], 3.0)
+    truth = write_detailed(asked, [space.sample(rng) for _ in range(40)], 3.0)
+    errors = {}
+    for kind, sources in (("with", ["--sources", old, known]), ("without", [])):
+        model = tmp_path / f"{kind}.json"
+        fitted = run("fit", "--networks", measured, *sources, "--out", model, "--model", "gp")
+        assert fitted.exit_code == 0, fitted.output
+        shown = csv.DictReader(run("predict", model, "--networks", asked, "-q").stdout.splitlines())
+        found = np.array([float(row["latency_ms"]) for row in shown])
+        errors[kind] = np.abs(found / truth - 1).mean()
+    assert errors["with"] < 0.5 * errors["without"]
+
+
+def test_suggested_cells_can_be_measured_and_bad_sources_are_told(tmp_path: Path) -> None:
+    shown = run("suggest", "--space", "nasbench201", "--count", 5)
+    cells = [family_named("nasbench201").parse(line) for line in shown.stdout.splitlines()[1:]]
+    assert len(cells) == 5
+    assert all(cell.connected for cell in cells)
+    assert run("suggest", "--count", 100_000).exit_code == 1
+    assert run("suggest", "nets.csv").exit_code == 2
+    assert run("suggest", "--space", "fbnet", "--sources", tmp_path / "none.csv").exit_code == 1
+    write_measured(tmp_path / "m.csv", "nasbench-macro", 12)
+    run(
+        "fit", "--space", "nasbench-macro", "--networks", tmp_path / "m.csv", "--out", tmp_path / "f.json",
+        "--model", "forest",
+    )  # fmt: skip
+    result = run("suggest", "--space", "nasbench-macro", "--sources", tmp_path / "f.json")
+    assert result.exit_code == 1
+    assert (
+        "cannot be a source: give a predictor of nasbench-macro made with --model gp or ridge"
+        in result.stderr
+    )

@@ -129,8 +129,16 @@ class TestEveryPredictor:
         assert (again.fit(X, y).predict_interval(X) == model.predict_interval(X)).all()
 
     def test_an_unknown_interval_is_refused(self, kind: str) -> None:
-        with pytest.raises(ValueError, match=r"scaled or cv\+"):
+        with pytest.raises(ValueError, match=r"scaled, cv\+ or none"):
             made(kind, interval="narrow").fit(*networks(20))
+
+    def test_without_held_out_networks_nothing_is_claimed(self, kind: str) -> None:
+        X, y = networks(40)
+        model = made(kind, interval="none").fit(X, y)
+        low, high = model.predict_interval(X).T
+        assert model.interval_basis_ == "model-based"
+        assert np.median((high - low) / y) == pytest.approx(1.0, abs=0.2)
+        assert (model.predict(X) == made(kind).fit(X, y).predict(X)).all()
 
     def test_two_networks_are_enough_to_say_something_unsure(self, kind: str) -> None:
         X, y = networks(2)
