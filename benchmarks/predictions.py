@@ -20,20 +20,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 
+from benchmarks.published import published
 from devices.catalog import device
 from devices.settings import Settings
 from hwprofile.bench import device_header
+from hwprofile.description import Description
 from hwprofile.latency import SpaceLatency
 from ponas_core.space_file import shipped_space
-from predictors.estimators.gaussian_process import GroupedGaussianProcess
-from tests.benchmarks.published import fbnet, rows
 from tests.hwprofile.made_up import write_made_up_profile
 
 SPACE = "proxyless"
 DEVICE = "silver_4114"
-BACKGROUND = 2000
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -63,23 +61,15 @@ def table_seconds(networks: int, folder: Path) -> dict[str, float]:
 
 
 def fit_seconds(count: int) -> dict[str, float]:
-    """Learning from published networks; nothing where they are absent."""
+    """Learning from published networks, held-out ones and all; nothing where they are absent."""
     try:
-        networks = fbnet()[:count]
-        latency_ms = {row["idx"]: float(row[DEVICE]) for row in rows("fbnet_latency.csv.gz")}
-    except pytest.skip.Exception:
+        data = published("fbnet")
+    except FileNotFoundError:
         return {}
-    space, rng = shipped_space("fbnet"), np.random.default_rng(0)
-    described = space.describe([architecture for architecture, _ in networks])
-    background = space.describe([space.sample(rng) for _ in range(BACKGROUND)])
-    names = list(dict.fromkeys(described.groups))
-    model = GroupedGaussianProcess(
-        [names.index(group) for group in described.groups],
-        background.values,
-        {names.index(group): covariance for group, covariance in described.alike.items()},
-    )
-    times_ms = [latency_ms[row["idx"]] for _, row in networks]
-    return {f"fit to {len(networks)} networks": seconds(lambda: model.fit(described.values, times_ms))}
+    description = Description.of(data.space, 0)
+    rows, latencies_ms = description.rows(data.networks[:count]), data.latency_ms[DEVICE][:count]
+    model = description.unfitted("gp")
+    return {f"fit to {count} networks": seconds(lambda: model.fit(rows, latencies_ms))}
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ SUMMED = {("fbnet", "pixel3")}
 ROWS_LEARNED, ROWS_TESTED = range(3000), range(3000, 4000)
 CELLS_TESTED = 3000
 
-_KERNELS, _EXPANSIONS, _SKIP = ("3", "5", "7"), ("3", "4", "6"), 9
+KERNELS, EXPANSIONS, SKIP = ("3", "5", "7"), ("3", "4", "6"), 9
 Row = Mapping[str, str]
 
 
@@ -74,10 +74,14 @@ class Published:
         return rng.permutation(np.flatnonzero(usable & learned)), tested
 
 
+def folder() -> Path:
+    """Where the tables are looked for."""
+    return Path(os.environ.get("HWPROFILE_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
 def rows(name: str) -> list[Row]:
     """Rows of a table by its columns, all of them text; FileNotFoundError where it is absent."""
-    folder = Path(os.environ.get("HWPROFILE_TEST_DATA", ROOT.parent / "shared" / "data"))
-    path = folder / name
+    path = folder() / name
     if not path.is_file():
         raise FileNotFoundError(
             f"the published measurements {path} are absent; HWPROFILE_TEST_DATA tells their folder"
@@ -131,8 +135,8 @@ def once_for_all() -> list[tuple[ElasticArchitecture, Row]]:
 
 def _op(row: Row, layer: int) -> int:
     if layer % 4 >= int(row[f"d{layer // 4}"]):
-        return _SKIP
-    return 3 * _EXPANSIONS.index(row[f"e{layer:02}"]) + _KERNELS.index(row[f"ks{layer:02}"])
+        return SKIP
+    return 3 * EXPANSIONS.index(row[f"e{layer:02}"]) + KERNELS.index(row[f"ks{layer:02}"])
 
 
 def _latencies(table: Sequence[Row], others: Sequence[str] = ()) -> dict[str, NDArray[np.float64]]:

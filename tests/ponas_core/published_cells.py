@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-import gzip
-import os
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from benchmarks.published import rows
 from ponas_core.cells import Cell, parse_cell
-
-DATA = Path(os.environ.get("HWPROFILE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 class PublishedCell(NamedTuple):
@@ -27,17 +22,13 @@ class PublishedCell(NamedTuple):
 @functools.cache
 def published_cells() -> tuple[PublishedCell, ...]:
     """All 15,625 cells."""
-    path = DATA / "nb201_acc.csv.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is absent; HWPROFILE_TEST_DATA names another folder")
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return tuple(
-            PublishedCell(
-                row["arch"],
-                parse_cell(row["arch"]),
-                int(row["iso_class"]),
-                int(row["macs"]),
-                int(row["params"]),
-            )
-            for row in csv.DictReader(file)
+    try:
+        table = rows("nb201_acc.csv.gz")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    return tuple(
+        PublishedCell(
+            row["arch"], parse_cell(row["arch"]), int(row["iso_class"]), int(row["macs"]), int(row["params"])
         )
+        for row in table
+    )
