@@ -23,7 +23,7 @@ def test_processor_time_runs_on_and_never_back() -> None:
     for counter in ("clock_s", "busy_s", "own_s", "stolen_s", "context_switches", "preemptions"):
         if before[counter] is not None:
             assert after[counter] >= before[counter]
-    assert after["own_s"] - before["own_s"] >= 0.05
+    assert after["own_s"] - before["own_s"] >= 0.02  # of 0.1, on a machine that others share
     assert after["busy_s"] - before["busy_s"] >= 0.05
 
 
