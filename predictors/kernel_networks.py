@@ -32,6 +32,8 @@ KIND_SD, FEATURE_SD, CALLS_SD = 0.05, 0.1, 3.0
 the network itself adds, in calls of the runtime (a kernel: one call)."""
 NOISE_SD, NOISE_WEIGHT = 0.05, 5
 """Prior of the relative residuals, worth so many networks."""
+STUDENT_FREEDOM, STEPS = 4, 15
+"""Degrees of freedom of the residuals, and how often their weights are computed anew."""
 SMALLEST_SHARE = 0.2
 """A kernel in a network is never cheaper than this share of its latency alone."""
 UNCALIBRATED_SD = 0.2
@@ -82,7 +84,7 @@ class KernelNetworks:
         kinds_: a model for each kind.
         coefficients_: slope of every kind (in the order of `kinds_`), then what a kernel, a byte of weights,
             an element of the kinds `WITH_LAYOUT`, an element of other kinds and the network add, in ms.
-        residual_sd_: relative spread of the calibration networks around the fit.
+        residual_sd_: relative spread of the calibration networks around the fit, the scale of a Student's t.
         networks_: how many networks calibrate; with none the sum is plain.
     """
 
@@ -108,7 +110,11 @@ class KernelNetworks:
         return self
 
     def _calibrate(self, rows: Sequence[NDArray[np.float64]], times_ms: NDArray[np.float64]) -> None:
-        """Least squares of relative residuals with the priors; the noise is estimated along."""
+        """Relative residuals with the priors; the noise is estimated along.
+
+        Residuals are Student's t (iterated weights): now and then a runtime does something with a network
+        that no sum of kernels tells, and one such network must not bend all others.
+        """
         a_call = min(self.measured_.values())
         prior: NDArray[np.float64] = np.array([*[1.0] * len(self.kinds_), -a_call, 0.0, 0.0, 0.0, a_call])
         self.coefficients_ = prior
@@ -121,13 +127,15 @@ class KernelNetworks:
         traffic_sd = FEATURE_SD * times_ms.mean() / traffic
         prior_sd = np.array([*[KIND_SD] * len(self.kinds_), a_call, *traffic_sd, CALLS_SD * a_call])
         design, sd = features / times_ms[:, None], NOISE_SD
-        for _ in range(5):
-            precision = design.T @ design / sd**2 + np.diag(prior_sd**-2.0)
-            pull = design.sum(axis=0) / sd**2 + prior / prior_sd**2
+        weights = np.ones(len(times_ms))
+        for _ in range(STEPS):
+            precision = (design.T * weights) @ design / sd**2 + np.diag(prior_sd**-2.0)
+            pull = weights @ design / sd**2 + prior / prior_sd**2
             self.coefficients_ = np.asarray(np.linalg.solve(precision, pull), np.float64)
             residuals = design @ self.coefficients_ - 1
             freedom = len(times_ms) + NOISE_WEIGHT
-            sd = float(np.sqrt((residuals @ residuals + NOISE_WEIGHT * NOISE_SD**2) / freedom))
+            sd = float(np.sqrt((weights @ residuals**2 + NOISE_WEIGHT * NOISE_SD**2) / freedom))
+            weights = (STUDENT_FREEDOM + 1) / (STUDENT_FREEDOM + (residuals / sd) ** 2)
         self.residual_sd_, self.covariance_ = sd, np.asarray(np.linalg.inv(precision), np.float64)
 
     def _known(self, kernels: Sequence[FusedKernel]) -> dict[FusedKernel, KernelLatency]:
@@ -198,4 +206,4 @@ class KernelNetworks:
             return 0.0
         relative = features / total_ms
         variance = self.residual_sd_**2 + relative @ self.covariance_ @ relative + (unsure_ms / total_ms) ** 2
-        return float(stdtrit(self.networks_ + NOISE_WEIGHT, 0.5 + CONFIDENCE / 2) * np.sqrt(variance))
+        return float(stdtrit(STUDENT_FREEDOM, 0.5 + CONFIDENCE / 2) * np.sqrt(variance))

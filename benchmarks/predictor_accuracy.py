@@ -1,8 +1,8 @@
 """Every model x every published data set x how many networks were measured: how good, how sure, how quick.
 
-    python -m benchmarks.predictors                      # everything, five seeds; results are kept
-    python -m benchmarks.predictors --data fbnet --sizes 20 100 --seeds 2
-    python -m benchmarks.predictors --tables             # only the tables, from what was kept
+    python -m benchmarks.predictor_accuracy                      # everything, five seeds; results are kept
+    python -m benchmarks.predictor_accuracy --data fbnet --sizes 20 100 --seeds 2
+    python -m benchmarks.predictor_accuracy --tables             # only the tables, from what was kept
 
 FBNet and Once-for-All train on rows 0-2999 and are tested on the last 1,000. NAS-Bench-201 is split by class
 of isomorphic cells, connected cells only, and tested on 3,000 cells of the other half of the classes. `ridge,
