@@ -2,10 +2,10 @@
 
     python -m benchmarks.noise_ceiling
 
-A cell without the edge from node 1 to node 2 computes the same with the two nodes exchanged, but was measured
-as a network of its own: such pairs tell the noise of every device. The predictions of a Gaussian process on
-900 cells stand for the truth; noise drawn from the pairs is put on them, and they are held against the result:
-what a predictor that knows the truth would score.
+A cell without the edge from node 1 to node 2 computes the same with the two nodes exchanged, but was
+measured as a network of its own: such pairs tell the noise of every device. The predictions of a Gaussian
+process on 900 cells stand for the truth; noise drawn from the pairs is put on them, and they are held against
+the result: what a predictor that knows the truth would score.
 """
 
 from __future__ import annotations
