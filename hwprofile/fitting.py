@@ -99,9 +99,8 @@ def suggest(
     if count > len(candidates):
         raise UserError(f"--count {count}: at most {len(candidates)} networks can be suggested here")
     model: Any = description.unfitted("gp")
-    return [
-        str(candidates[index]) for index in chosen_rows(model.prior_rows(description.rows(candidates)), count)
-    ]
+    chosen = chosen_rows(model.prior_rows(description.rows(candidates)), count)
+    return [str(candidates[index]) for index in chosen]
 
 
 def fit(

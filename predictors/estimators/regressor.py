@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -39,6 +40,41 @@ BEYOND_COLUMN = 0.5
 FEWEST_VALUES = 10
 """Different values from which a column has a range; what is there or not says nothing of it."""
 _FREEDOMS = (3, 5, 10, 30)
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """Networks as predicted by members that did not learn from them.
+
+    Attributes:
+        members: models, each without one fold.
+        member_of: which member left a network out, (networks,).
+        measured_ms: (networks,).
+        predicted_ms: (networks,).
+        spread_ms: the member's, (networks,).
+    """
+
+    members: list[LatencyRegressor]
+    member_of: NDArray[np.intp]
+    measured_ms: Floats
+    predicted_ms: Floats
+    spread_ms: Floats
+
+    def with_fold(
+        self, member: LatencyRegressor, measured_ms: Floats, predicted_ms: Floats, spread_ms: Floats
+    ) -> _HeldOut:
+        return _HeldOut(
+            [*self.members, member],
+            np.append(self.member_of, np.full(len(measured_ms), len(self.members))),
+            np.append(self.measured_ms, measured_ms),
+            np.append(self.predicted_ms, predicted_ms),
+            np.append(self.spread_ms, spread_ms),
+        )
+
+    @property
+    def ratios(self) -> Floats:
+        """|error| / spread."""
+        return np.asarray(np.abs(self.measured_ms - self.predicted_ms) / np.maximum(self.spread_ms, 1e-12))
 
 
 class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
@@ -157,42 +193,42 @@ class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc
 
     def _calibrate(self, rows: Floats, latencies_ms: Floats) -> None:
         """Learn what errors on held-out networks are like."""
-        errors, spreads, predictions, folds = [], [], [], []
-        members: list[LatencyRegressor] = []
-        for held_out in self._folds(len(rows)):
-            member = clone(self)
-            member.n_features_in_ = self.n_features_in_
-            member._fit_alone(np.delete(rows, held_out, 0), np.delete(latencies_ms, held_out), self)
-            predicted = member._clipped_ms(rows[held_out])
-            errors.append(np.abs(latencies_ms[held_out] - predicted))
-            spreads.append(member._spread_ms(rows[held_out], predicted))
-            predictions.append(np.abs(errors[-1]) / np.maximum(np.abs(latencies_ms[held_out]), 1e-12))
-            folds.append(np.full(len(held_out), len(members)))
-            members.append(member)
-        own = self._spread_ms(rows, self._clipped_ms(rows))
-        enough = self.networks_ >= FEWEST_CALIBRATED and bool(members)
-        self.interval_basis_ = (
-            ("cv+" if self.interval == "cv+" else "cross-validated") if enough else "model-based"
-        )
-        if not members:
+        seen = self._held_out(rows, latencies_ms)
+        own_ms = self._spread_ms(rows, self._clipped_ms(rows))
+        asked = "cv+" if self.interval == "cv+" else "cross-validated"
+        enough = self.networks_ >= FEWEST_CALIBRATED and bool(seen.members)
+        self.interval_basis_ = asked if enough else "model-based"
+        if not seen.members:
             self.held_out_error_ = float("nan")
-            self.largest_spread_ms_ = float(own.max())
-            self.quantile_ = (
-                UNKNOWN_HALF_WIDTH * float(np.abs(latencies_ms).mean()) / max(float(own.mean()), 1e-12)
-            )
+            self.largest_spread_ms_ = float(own_ms.max())
+            guess_ms = UNKNOWN_HALF_WIDTH * float(np.abs(latencies_ms).mean())
+            self.quantile_ = guess_ms / max(float(own_ms.mean()), 1e-12)
             return
-        self.held_out_error_ = float(np.minimum(np.concatenate(predictions), LARGEST_COUNTED_ERROR).mean())
-        self.largest_spread_ms_ = float(max(own.max(), np.concatenate(spreads).max()))
-        ratios = np.concatenate(errors) / np.maximum(np.concatenate(spreads), 1e-12)
-        # errors were seen in units of the members' spread: a model that is surer than they are is too sure
+        self.held_out_error_ = relative_errors(seen.predicted_ms, seen.measured_ms)
+        self.largest_spread_ms_ = float(max(own_ms.max(), seen.spread_ms.max()))
+        # errors are in units of the members' spread: a model that is surer than they are is too sure
         others = self._other_networks(rows)
         spread_ms = self._spread_ms(others, self._clipped_ms(others))
-        of_members = [member._spread_ms(others, member._clipped_ms(others)) for member in members]
+        of_members = [member._spread_ms(others, member._clipped_ms(others)) for member in seen.members]
         typical_ms = np.sqrt(np.square(of_members).mean(axis=0))
         surer = float(np.median(typical_ms / np.maximum(spread_ms, 1e-12)))
-        self.quantile_ = error_quantile(ratios, self.confidence) * max(1.0, surer)
+        self.quantile_ = error_quantile(seen.ratios, self.confidence) * max(1.0, surer)
         if self.interval_basis_ == "cv+":
-            self.members_, self.member_ratios_, self.member_of_ = members, ratios, np.concatenate(folds)
+            self.members_, self.member_ratios_, self.member_of_ = seen.members, seen.ratios, seen.member_of
+
+    def _held_out(self, rows: Floats, latencies_ms: Floats) -> _HeldOut:
+        """Learn everything anew without each fold, and predict it."""
+        # what CV+ promises holds for members that know nothing of what they did not learn from
+        like = None if self.interval == "cv+" else self
+        found = _HeldOut([], np.zeros(0, np.intp), *(np.zeros(0) for _ in range(3)))
+        for fold in self._folds(len(rows)):
+            member = clone(self)
+            member.n_features_in_ = self.n_features_in_
+            member._fit_alone(np.delete(rows, fold, 0), np.delete(latencies_ms, fold), like)
+            predicted_ms = member._clipped_ms(rows[fold])
+            spread_ms = member._spread_ms(rows[fold], predicted_ms)
+            found = found.with_fold(member, latencies_ms[fold], predicted_ms, spread_ms)
+        return found
 
     def _folds(self, networks: int) -> Iterator[NDArray[np.intp]]:
         """Indexes of the networks that are held out together; none where too few are left to learn from."""
