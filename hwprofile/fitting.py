@@ -109,6 +109,8 @@ def fit(
     interval: str = "scaled",
     seed: int = 0,
     sources: Sources | None = None,
+    *,
+    quiet: bool = True,
 ) -> SavedModel:
     """Fit a predictor on measured networks.
 
@@ -118,14 +120,19 @@ def fit(
         interval: `scaled` or `cv+`, see `predictors.estimators.regressor`.
         seed: of folds, trees and background.
         sources: what other devices say.
+        quiet: no progress.
 
     Raises:
         UserError: too few networks.
     """
     _check_enough(measured)
-    description = Description.of(measured.space, seed, sources)
-    model = description.unfitted(kind, interval, seed)
-    model.fit(description.rows(measured.networks), np.array(measured.latencies_ms))
+    with display.progress("fit", quiet=quiet) as progress:
+        progress.advance(0, 2, "describe networks")
+        description = Description.of(measured.space, seed, sources)
+        rows = description.rows(measured.networks)
+        progress.advance(1, 2, f"{kind} on {len(rows)} networks, with and without every tenth")
+        model = description.unfitted(kind, interval, seed)
+        model.fit(rows, np.array(measured.latencies_ms))
     return SavedModel(
         kind,
         model,

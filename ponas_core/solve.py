@@ -95,6 +95,9 @@ def pareto_front(scores: ScoreRows, cost: CostTable) -> tuple[Solution, ...]:
         solution = _solution(scores, [cost], choices)
         # equal sums in another order may differ by their rounding; exact totals tell
         if not front or solution.score > front[-1].score:
+            # ... and one that costs the same but for that rounding, and scores less, is beaten
+            while front and Limit(cost, front[-1].costs[cost.name]).holds(choices):
+                front.pop()
             front.append(solution)
     return tuple(front)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import _thread
 import signal
+import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 _WAIT_S = 0.02
 _IMPORT_MACHINERY = "<frozen importlib._bootstrap"
@@ -20,15 +23,32 @@ def let_imports_finish() -> None:
     in_main_thread = threading.current_thread() is threading.main_thread()
     if in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+        sys.unraisablehook = _not_losing_interrupts(sys.unraisablehook)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     at = frame
     while at is not None:
         if at.f_code.co_filename.startswith(_IMPORT_MACHINERY):
-            again = threading.Timer(_WAIT_S, _thread.interrupt_main)
-            again.daemon = True
-            again.start()
+            _again_soon()
             return
         at = at.f_back
     signal.default_int_handler(number, frame)
+
+
+def _not_losing_interrupts(report: Callable[[Any], object]) -> Callable[[Any], None]:
+    """What to do with an exception that Python drops, as in a finaliser; an interrupt comes again."""
+
+    def hook(unraisable: Any) -> None:
+        if unraisable.exc_type is KeyboardInterrupt:
+            _again_soon()
+        else:
+            report(unraisable)
+
+    return hook
+
+
+def _again_soon() -> None:
+    again = threading.Timer(_WAIT_S, _thread.interrupt_main)
+    again.daemon = True
+    again.start()

@@ -92,6 +92,8 @@ def fit(
 
     if (networks_path is None) == (profile_path is None):
         raise click.UsageError("give either --networks FILE.csv or --profile PROFILE")
+    if profile_path is not None and space_name is not None:
+        raise click.UsageError("a profile says what its space is: leave --space away")
     if profile_path is not None:
         measured = fitting.measured_in(Profile.load(profile_path))
     else:
@@ -100,7 +102,7 @@ def fit(
     sources = fitting.sources_from(
         _sources(sources_path, more_sources), measured.space_name, seed, quiet=False
     )
-    saved = fitting.fit(measured, kind, interval, seed, sources)
+    saved = fitting.fit(measured, kind, interval, seed, sources, quiet=False)
     fitting.save(saved, out)
     if onnx_out is not None:
         fitting.export(saved, onnx_out)
@@ -176,7 +178,7 @@ def _sources(first: Path | None, more: tuple[Path, ...]) -> list[Path]:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Write arch,latency_ms,low_ms,high_ms here; default: print.",
+    help="Write arch,latency_ms,low_ms,high_ms (of MODEL: and interval,out_of_range) here; default: print.",
 )
 @json_option
 def predict(

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from hwprofile.catalog import family_named
 from hwprofile.cli import main
+from hwprofile.cli.predicting import KINDS
+from predictors.model_file import ESTIMATORS
 
 Floats = NDArray[np.float64]
 
@@ -81,6 +83,10 @@ def test_auto_says_what_it_chose_and_why(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     for word in ("gp", "ridge", "boosting", "forest", "held-out error", "chosen", "30 measured networks"):
         assert word in result.stdout
+
+
+def test_every_kind_of_predictor_can_be_typed() -> None:
+    assert set(KINDS) == set(ESTIMATORS)
 
 
 def test_few_networks_are_called_model_based(tmp_path: Path) -> None:
@@ -184,6 +190,7 @@ def test_what_cannot_be_measured_is_told_before(tmp_path: Path) -> None:
     assert "holds no networks" in run("bench", "--networks", path).stderr
     assert run("bench", "--networks", path, "--kernels").exit_code == 2
     assert run("fit", "--networks", path, "--profile", path, "--out", path).exit_code == 2
+    assert run("fit", "--space", "fbnet", "--profile", path, "--out", path).exit_code == 2
 
 
 def write_detailed(path: Path, networks: list[Any], scale: float) -> Floats:

@@ -123,6 +123,15 @@ def test_every_point_of_the_front_is_the_best_at_its_own_cost(instance: tuple[Ro
         assert best(scores, [Limit(cost, solution.costs["cost0"])]).score == pytest.approx(solution.score)
 
 
+def test_costs_that_differ_by_the_rounding_of_a_sum_are_one_point_of_the_front() -> None:
+    scores = (np.array([2.0, 0.0]), np.array([0.0, -1.0]), np.array([0.0]))
+    rows = (np.array([2.0, 0.0]), np.array([4.0, 2.0]), np.array([0.012]))
+    assert (2.0 + (2.0 + 0.012)) != 4.0 + 0.012  # as the suffixes are summed
+    cost = CostTable("cost0", 0.0, rows)
+    for solution in pareto_front(scores, cost):
+        assert best(scores, [Limit(cost, solution.costs["cost0"])]).score == solution.score
+
+
 @given(instances(), st.floats(0, 1), st.floats(0, 1))
 def test_a_larger_budget_never_scores_less(
     instance: tuple[Rows, list[CostTable]], one: float, two: float
