@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import signal
 import sys
 import threading
@@ -49,6 +48,9 @@ def _not_losing_interrupts(report: Callable[[Any], object]) -> Callable[[Any], N
 
 
 def _again_soon() -> None:
-    again = threading.Timer(_WAIT_S, _thread.interrupt_main)
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None  # it is running
+    # to that thread: it may be waiting in a call of the system, which only a signal of its own ends
+    again = threading.Timer(_WAIT_S, signal.pthread_kill, [main_thread, signal.SIGINT])
     again.daemon = True
     again.start()
