@@ -2,6 +2,7 @@
 
     python -m benchmarks.predictor_accuracy                      # everything, five seeds; results are kept
     python -m benchmarks.predictor_accuracy --data fbnet --sizes 20 100 --seeds 2
+    python -m benchmarks.predictor_accuracy --data fbnet --sizes 100 --models "gp, others known"
     python -m benchmarks.predictor_accuracy --tables             # only the tables, from what was kept
 
 FBNet and Once-for-All train on rows 0-2999 and are tested on the last 1,000. NAS-Bench-201 is split by class
@@ -28,16 +29,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.published import SPACES, published
-from hwprofile.description import Description, background_of
+from hwprofile.description import Description, background_of, rows_of
 from hwprofile.display import table
 from ponas_core.features import Features
 from predictors.estimators.gaussian_process import GroupedGaussianProcess
 from predictors.estimators.ridge import PENALTIES
 from predictors.metrics import accuracy, coverage
+from predictors.sources import Sources
 
 RESULTS = Path(__file__).parent / "results" / "predictors.jsonl"
 MODELS, SIZES = ("gp", "ridge", "boosting", "forest"), (20, 100, 900)
 ALL = "ridge, all"
+KNOWN = "gp, others known"
+"""With the data set's other devices as sources; only when asked for."""
+MOST_KNOWN = 1000
 MEASURES = ("spearman", "kendall", "mape", "within_5", "within_10", "coverage", "fit_s", "predict_us")
 Task = tuple[str, str, int, str, int]
 """Data set, device, networks, model, seed."""
@@ -66,23 +71,39 @@ def measure(task: Task) -> dict[str, Any]:
         )
         return row | _accuracy(predicted, truth)
     # one fit with the members of CV+ gives both kinds of intervals
-    description = Description(published(name).space, background)
-    model = description.unfitted(kind, "cv+" if kind == "gp" else "scaled", seed)
+    sources = others(name, device) if kind == KNOWN else None
+    description = Description(published(name).space, background, sources)
+    rows = rows_of(described, sources)
+    model = description.unfitted(kind.split(",")[0], "cv+" if kind == "gp" else "scaled", seed)
     started = time.perf_counter()
-    model.fit(described.values[learned], latency_ms[learned])
+    model.fit(rows[learned], latency_ms[learned])
     fit_s = time.perf_counter() - started
     started = time.perf_counter()
-    predicted = model.predict(described.values[tested])
+    predicted = model.predict(rows[tested])
     microseconds = 1e6 * (time.perf_counter() - started) / len(tested)
     row |= _accuracy(predicted, truth) | {"fit_s": fit_s, "predict_us": microseconds}
     if isinstance(model, GroupedGaussianProcess) and model.interval_basis_ == "cv+":
-        row |= _interval("cv+", model.predict_interval(described.values[tested]), predicted, truth)
+        row |= _interval("cv+", model.predict_interval(rows[tested]), predicted, truth)
         model.interval_basis_ = "cross-validated"
         standard = model.posterior_.left_out_mean * model._sd_ms + model._mean_ms
         errors = np.sort(np.abs(standard - np.asarray(latency_ms[learned])))
         half = errors[min(int(np.ceil(0.95 * (len(errors) + 1))), len(errors)) - 1]
         row |= _interval("constant", np.column_stack([predicted - half, predicted + half]), predicted, truth)
-    return row | _interval("", model.predict_interval(described.values[tested]), predicted, truth)
+    return row | _interval("", model.predict_interval(rows[tested]), predicted, truth)
+
+
+@cache
+def line(name: str, device: str) -> Any:
+    """The Gaussian process of a device that many networks were measured on."""
+    described, background = features(name)
+    learned = published(name).split(device, 0)[0][:MOST_KNOWN]
+    model = Description(published(name).space, background).unfitted("gp", "none")
+    return model.fit(described.values[learned], published(name).latency_ms[device][learned])
+
+
+def others(name: str, device: str) -> Sources:
+    """All other devices of a data set."""
+    return Sources.of([line(name, other) for other in published(name).latency_ms if other != device])
 
 
 def _accuracy(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> dict[str, float]:
@@ -122,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", nargs="+", choices=SPACES, default=list(SPACES))
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=(*MODELS, KNOWN), default=list(MODELS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS)
