@@ -27,6 +27,7 @@ from hwprofile.profile import Profile
 from hwprofile.profile_lines import Header, ProfileError
 from hwprofile.session import Session
 from ponas_core.space_file import load_space
+from tests.hwprofile.test_interrupts import interruptible
 
 QUICK = Goal(precision=0.5, rounds=2, most_rounds=3)
 
@@ -211,7 +212,12 @@ def test_ctrl_c_ends_with_130_and_a_profile_that_can_be_resumed(
     home: Path, tiny_toml: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "interrupted.profile.jsonl"
-    process = subprocess.Popen(bench_command(tiny_toml, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        bench_command(tiny_toml, out),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=interruptible,  # noqa: PLW1509  # it calls one function of the system
+    )
     while not out.exists() or not measured_rows(out):
         assert process.poll() is None
         time.sleep(0.02)

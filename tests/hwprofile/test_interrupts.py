@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,11 @@ PLACES = {
 }
 
 
+def interruptible() -> None:
+    """A shell starts background programs, such as these tests may be, with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_an_interrupt_comes_through(place: str, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(
@@ -27,6 +33,11 @@ def test_an_interrupt_comes_through(place: str, tmp_path: Path) -> None:
     )
     result = subprocess.run(
         [sys.executable, "-c", START + PLACES[place] + WAIT],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=interruptible,
+    )
     assert (result.returncode, result.stdout, result.stderr) == (0, "came\n", "")
