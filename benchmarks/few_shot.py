@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-from collections.abc import Iterator
-from functools import cache
 from itertools import product
 from typing import NamedTuple
 
@@ -26,22 +24,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 
-from benchmarks.published import published
-from hwprofile.description import background_of
+from benchmarks.published import described, features, published
 from hwprofile.display import table
-from ponas_core.features import Features
-from predictors.estimators.gaussian_process import GroupedGaussianProcess
 from predictors.metrics import accuracy, spearman
-from predictors.sources import Sources
 from predictors.suggestion import suggest
 
 SPACES = ("fbnet", "nasbench201")
-COUNTS, CANDIDATES, KNOWN, RIDGE_ROWS = (10, 20), 2000, 1000, 3000
+COUNTS, CANDIDATES, RIDGE_ROWS = (10, 20), 2000, 3000
 ONE_HOT = {"fbnet": "layers", "nasbench201": "edges"}
 """The group of features with one column for each choice."""
 MIDDLE = (0.1, 0.9)
 SOURCES = ("all others", "no siblings", "none")
-Floats = NDArray[np.float64]
 Indexes = NDArray[np.intp]
 
 
@@ -58,41 +51,6 @@ class Row(NamedTuple):
     within_10: float
 
 
-class _Process(GroupedGaussianProcess):
-    """Without intervals, which nobody asks for here and which take ten fits."""
-
-    def _folds(self, networks: int) -> Iterator[Indexes]:
-        return iter(())
-
-
-@cache
-def features(name: str) -> tuple[Features, Features]:
-    """Of all networks of a data set, and of networks that nobody measured."""
-    data = published(name)
-    return data.space.describe(data.networks), background_of(data.space, 0)
-
-
-def process(background: Features, more: Floats) -> _Process:
-    """The Gaussian process of a space; `more` are columns of the background, one group."""
-    number = {group: index for index, group in enumerate(dict.fromkeys(background.groups))}
-    return _Process(
-        [number[group] for group in background.groups] + [len(number)] * more.shape[1],
-        np.hstack([background.values, more]),
-        {number[group]: alike for group, alike in background.alike.items()},
-        [number[group] for group in background.for_many],
-    )
-
-
-@cache
-def known(name: str, device: str) -> GroupedGaussianProcess:
-    """The model of a device that many networks were measured on."""
-    described, background = features(name)
-    learned = published(name).split(device, 0)[0][:KNOWN]
-    return process(background, np.zeros((len(background.values), 0))).fit(
-        described.values[learned], published(name).latency_ms[device][learned]
-    )
-
-
 def sources_of(name: str, device: str, kind: str) -> list[str]:
     """Devices that are known while this one is new."""
     family = {other: other.rsplit("_", 1)[0] for other in published(name).latency_ms}
@@ -107,8 +65,8 @@ def sources_of(name: str, device: str, kind: str) -> list[str]:
 
 def ridge_spearman(name: str, device: str, middle: Indexes) -> float:
     """What a ridge regression on 3,000 networks reaches."""
-    described, _ = features(name)
-    one_hot = described.values[:, [group == ONE_HOT[name] for group in described.groups]]
+    all_networks, _ = features(name)
+    one_hot = all_networks.values[:, [group == ONE_HOT[name] for group in all_networks.groups]]
     learned, measured_ms = (
         published(name).split(device, 0)[0][:RIDGE_ROWS],
         published(name).latency_ms[device],
@@ -120,7 +78,6 @@ def ridge_spearman(name: str, device: str, middle: Indexes) -> float:
 def measure(task: tuple[str, str, int]) -> list[Row]:
     """All fits on a new device."""
     name, device, seeds = task
-    described, background = features(name)
     measured_ms = published(name).latency_ms[device]
     pool, tested = published(name).split(device, 0)
     low, high = np.quantile(measured_ms[tested], MIDDLE)
@@ -128,14 +85,9 @@ def measure(task: tuple[str, str, int]) -> list[Row]:
     ridge = ridge_spearman(name, device, middle)
     rows = []
     for kind in SOURCES:
-        models = [known(name, other) for other in sources_of(name, device, kind)]
-        sources = Sources.of(models) if models else None
-        more, behind = (
-            np.zeros((len(given.values), 0)) if sources is None else sources.columns(given.values)
-            for given in (described, background)
-        )
-        columns, model = np.hstack([described.values, more]), process(background, behind)
-        prior = model.prior_rows(columns[pool])
+        description, rows_of_all = described(name, sources_of(name, device, kind))
+        model = description.unfitted("gp", "none")
+        prior = model.prior_rows(rows_of_all[pool])
         for seed in range(seeds):
             draw = np.random.default_rng(seed).permutation(len(pool))
             candidates = np.random.default_rng(seed).choice(len(pool), CANDIDATES, replace=False)
@@ -143,7 +95,7 @@ def measure(task: tuple[str, str, int]) -> list[Row]:
             order = {"suggested": suggested, "random": draw}
             for (chosen, indexes), count in product(order.items(), COUNTS):
                 few = pool[indexes[:count]]
-                predicted_ms = model.fit(columns[few], measured_ms[few]).predict(columns[middle])
+                predicted_ms = model.fit(rows_of_all[few], measured_ms[few]).predict(rows_of_all[middle])
                 found = accuracy(predicted_ms, measured_ms[middle])
                 rows.append(
                     Row(name, device, kind, chosen, count, seed, found.spearman / ridge, found.within_10)
@@ -197,9 +149,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     for name in given.data:
-        features(name)
-        for device in published(name).latency_ms:
-            known(name, device)  # before the processes fork
+        described(name, list(published(name).latency_ms))  # before the processes fork
         tasks = [(name, device, given.seeds) for device in published(name).quiet()]
         with multiprocessing.get_context("fork").Pool(given.processes) as workers:
             rows = [row for rows in workers.imap_unordered(measure, tasks, 1) for row in rows]

@@ -17,7 +17,6 @@ import json
 import multiprocessing
 import time
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,53 +27,36 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.published import SPACES, published
-from hwprofile.description import Description, background_of, rows_of
+from benchmarks.published import SPACES, described, published
 from hwprofile.display import table
-from ponas_core.features import Features
 from predictors.estimators.gaussian_process import GroupedGaussianProcess
 from predictors.estimators.ridge import PENALTIES
 from predictors.metrics import accuracy, coverage
-from predictors.sources import Sources
 
 RESULTS = Path(__file__).parent / "results" / "predictors.jsonl"
 MODELS, SIZES = ("gp", "ridge", "boosting", "forest"), (20, 100, 900)
 ALL = "ridge, all"
 KNOWN = "gp, others known"
 """With the data set's other devices as sources; only when asked for."""
-MOST_KNOWN = 1000
 MEASURES = ("spearman", "kendall", "mape", "within_5", "within_10", "coverage", "fit_s", "predict_us")
 Task = tuple[str, str, int, str, int]
 """Data set, device, networks, model, seed."""
 
 
-@cache
-def features(name: str) -> tuple[Features, Features]:
-    """Of all networks of a data set, and of networks that nobody measured."""
-    data = published(name)
-    return data.space.describe(data.networks), background_of(data.space, 0)
-
-
 def measure(task: Task) -> dict[str, Any]:
     """Fit one model, and hold its predictions against measurements that it has not seen."""
     name, device, size, kind, seed = task
-    described, background = features(name)
     latency_ms = published(name).latency_ms[device]
+    others = [other for other in published(name).latency_ms if other != device]
+    description, rows = described(name, others if kind == KNOWN else ())
     learned, tested = published(name).split(device, seed)
     learned = learned if kind == ALL else learned[:size]
     truth = latency_ms[tested]
     row = {"data": name, "device": device, "networks": size, "model": kind, "seed": seed}
     if kind == ALL:
-        ridge = make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
-        predicted = ridge.fit(described.values[learned], latency_ms[learned]).predict(
-            described.values[tested]
-        )
-        return row | _accuracy(predicted, truth)
-    # one fit with the members of CV+ gives both kinds of intervals
-    sources = others(name, device) if kind == KNOWN else None
-    description = Description(published(name).space, background, sources)
-    rows = rows_of(described, sources)
-    model = description.unfitted(kind.split(",")[0], "cv+" if kind == "gp" else "scaled", seed)
+        ridge = make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(rows[learned], latency_ms[learned])
+        return row | _accuracy(ridge.predict(rows[tested]), truth)
+    model = description.unfitted(kind.split(",")[0], seed=seed)
     started = time.perf_counter()
     model.fit(rows[learned], latency_ms[learned])
     fit_s = time.perf_counter() - started
@@ -82,28 +64,15 @@ def measure(task: Task) -> dict[str, Any]:
     predicted = model.predict(rows[tested])
     microseconds = 1e6 * (time.perf_counter() - started) / len(tested)
     row |= _accuracy(predicted, truth) | {"fit_s": fit_s, "predict_us": microseconds}
-    if isinstance(model, GroupedGaussianProcess) and model.interval_basis_ == "cv+":
-        row |= _interval("cv+", model.predict_interval(rows[tested]), predicted, truth)
-        model.interval_basis_ = "cross-validated"
-        standard = model.posterior_.left_out_mean * model._sd_ms + model._mean_ms
-        errors = np.sort(np.abs(standard - np.asarray(latency_ms[learned])))
+    if kind == "gp":
+        assert isinstance(model, GroupedGaussianProcess)
+        jackknife = description.unfitted("gp", "cv+", seed).fit(rows[learned], latency_ms[learned])
+        row |= _interval("cv+", jackknife.predict_interval(rows[tested]), predicted, truth)
+        # of constant width: the same share of the errors where each network in turn is left out
+        errors = np.sort(np.abs(model.left_out_ms_ - latency_ms[learned]))
         half = errors[min(int(np.ceil(0.95 * (len(errors) + 1))), len(errors)) - 1]
         row |= _interval("constant", np.column_stack([predicted - half, predicted + half]), predicted, truth)
     return row | _interval("", model.predict_interval(rows[tested]), predicted, truth)
-
-
-@cache
-def line(name: str, device: str) -> Any:
-    """The Gaussian process of a device that many networks were measured on."""
-    described, background = features(name)
-    learned = published(name).split(device, 0)[0][:MOST_KNOWN]
-    model = Description(published(name).space, background).unfitted("gp", "none")
-    return model.fit(described.values[learned], published(name).latency_ms[device][learned])
-
-
-def others(name: str, device: str) -> Sources:
-    """All other devices of a data set."""
-    return Sources.of([line(name, other) for other in published(name).latency_ms if other != device])
 
 
 def _accuracy(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> dict[str, float]:

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwprofile.description import Description, background_of, rows_of
 from ponas_core.cell_space import CELL_SPACES
 from ponas_core.elastic import ElasticArchitecture
-from ponas_core.features import NetworkSpace
+from ponas_core.features import Features, NetworkSpace
 from ponas_core.space import Architecture
 from ponas_core.space_file import elastic_space, shipped_space
+from predictors.sources import Sources
 
 ROOT = Path(__file__).parents[1]
 SPACES = ("fbnet", "nasbench201", "ofa-mbv3")
@@ -32,6 +34,8 @@ SUMMED = {("fbnet", "pixel3")}
 """Added up from a table, not measured."""
 ROWS_LEARNED, ROWS_TESTED = range(3000), range(3000, 4000)
 CELLS_TESTED = 3000
+KNOWN_NETWORKS = 1000
+"""Networks that were measured on a device which counts as known."""
 
 KERNELS, EXPANSIONS, SKIP = ("3", "5", "7"), ("3", "4", "6"), 9
 Row = Mapping[str, str]
@@ -109,6 +113,28 @@ def published(name: str) -> Published:
     architecture_columns += (*(f"d{at}" for at in range(5)), "r")
     latency_ms = _latencies([row for _, row in elastic], architecture_columns)
     return Published(elastic_space(name), [network for network, _ in elastic], latency_ms)
+
+
+@cache
+def features(name: str) -> tuple[Features, Features]:
+    """Of all networks of a data set, and of networks that nobody measured."""
+    data = published(name)
+    return data.space.describe(data.networks), background_of(data.space, 0)
+
+
+def described(name: str, known: Sequence[str] = ()) -> tuple[Description, NDArray[np.float64]]:
+    """How networks of a data set are described where other devices are known, and the rows of all of them."""
+    all_networks, background = features(name)
+    sources = Sources.of([_known(name, device) for device in known]) if known else None
+    return Description(published(name).space, background, sources), rows_of(all_networks, sources)
+
+
+@cache
+def _known(name: str, device: str) -> Any:
+    """The Gaussian process of a device that many networks were measured on."""
+    description, rows = described(name)
+    learned = published(name).split(device, 0)[0][:KNOWN_NETWORKS]
+    return description.unfitted("gp", "none").fit(rows[learned], published(name).latency_ms[device][learned])
 
 
 def fbnet() -> list[tuple[Architecture, Row]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -12,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.statistics import interval
 from hwprofile import display
 from hwprofile.catalog import family_named
 from hwprofile.description import BACKGROUND_NETWORKS, Description, digest_of, rows_of
 from hwprofile.errors import UserError
-from hwprofile.networks_csv import MeasuredNetworks, measured_networks, networks_in
+from hwprofile.networks_csv import MeasuredNetworks, latencies_csv, measured_networks, networks_in
 from hwprofile.profile import Profile
 from ponas_core.elastic import ElasticSpace
 from ponas_core.features import NetworkSpace
@@ -161,19 +158,18 @@ def measured_in(profile: Profile) -> MeasuredNetworks:
         UserError: it holds no space's networks.
     """
     name = profile.header.space
-    timed = {text: tuple(profile.process_ms(text).values()) for text in profile.of_kind("network")}
-    timed = {text: process_ms for text, process_ms in timed.items() if process_ms}
-    if name is None or not timed:
+    texts = [text for text in profile.of_kind("network") if profile.usable_visits(text)]
+    if name is None or not texts:
         raise UserError(
             f"{profile.path} holds no networks of a space: measure some with "
             "`hwprofile bench --space SPACE --networks FILE.csv`"
         )
     space = family_named(name)
     try:
-        networks = [_network(space, text) for text in timed]
+        networks = [_network(space, text) for text in texts]
     except ValueError as error:
         raise UserError(f"{profile.path} holds a network that {name} lacks: {error}") from error
-    latencies_ms = [interval(process_ms)[0] for process_ms in timed.values()]
+    latencies_ms = [profile.summary(text).median_ms for text in texts]
     return MeasuredNetworks(space, name, networks, latencies_ms, profile.path)
 
 
@@ -223,9 +219,7 @@ def export(saved: SavedModel, path: Path) -> None:
     from predictors.onnx_models import predictor_model
 
     graph = predictor_model(saved.model)
-    rng = np.random.default_rng(0)
-    space = family_named(saved.space)
-    names = list(space.describe([space.sample(rng)]).names)
+    names = family_named(saved.space).describe([]).names
     helper.set_model_props(graph, {"space": saved.space, "features": "\n".join(names)})
     try:
         path.write_bytes(graph.SerializeToString())
@@ -242,30 +236,26 @@ def predict(saved: SavedModel, path: Path, *, quiet: bool) -> str:
     """
     space = family_named(saved.space)
     names, networks = networks_in(path, space)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["arch", "latency_ms", "low_ms", "high_ms", "interval", "out_of_range"])
-    basis, strange = saved.model.interval_basis_, 0
+    count = len(networks)
+    medians_ms, intervals_ms, beyond = np.empty(count), np.empty((count, 2)), np.empty(count, np.bool_)
     with display.progress("predict", quiet=quiet) as progress:
-        for start in range(0, len(networks), CHUNK):
-            chunk = networks[start : start + CHUNK]
-            rows = _described(space, chunk, saved)
-            columns = zip(
-                names[start : start + CHUNK],
-                saved.model.predict(rows).tolist(),
-                saved.model.predict_interval(rows).tolist(),
-                saved.model.out_of_range(rows).tolist(),
-                strict=True,
-            )
-            for name, median, (low, high), beyond in columns:
-                writer.writerow([name, repr(median), repr(low), repr(high), basis, "yes" if beyond else "no"])
-                strange += beyond
-            progress.advance(start + len(chunk), len(networks), f"{start + len(chunk)} networks")
-    if strange and not quiet:
+        for start in range(0, count, CHUNK):
+            part = slice(start, start + CHUNK)
+            rows = _described(space, networks[part], saved)
+            medians_ms[part] = saved.model.predict(rows)
+            intervals_ms[part] = saved.model.predict_interval(rows)
+            beyond[part] = saved.model.out_of_range(rows)
+            done = min(start + CHUNK, count)
+            progress.advance(done, count, f"{done} networks")
+    if beyond.any() and not quiet:
         display.notice(
-            f"{strange} of {len(networks)} networks are unlike all that were measured (column out_of_range)"
+            f"{beyond.sum()} of {count} networks are unlike all that were measured (column out_of_range)"
         )
-    return text.getvalue()
+    notes = {
+        "interval": [saved.model.interval_basis_] * count,
+        "out_of_range": ["yes" if strange else "no" for strange in beyond],
+    }
+    return latencies_csv(names, medians_ms, intervals_ms, notes)
 
 
 def _described(space: NetworkSpace, networks: Sequence[Any], saved: SavedModel) -> NDArray[np.float64]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -90,14 +91,20 @@ def architectures_csv(names: Sequence[str]) -> str:
 
 
 def latencies_csv(
-    names: Sequence[str], latencies_ms: NDArray[np.float64], intervals_ms: NDArray[np.float64]
+    names: Sequence[str],
+    latencies_ms: NDArray[np.float64],
+    intervals_ms: NDArray[np.float64],
+    notes: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> str:
-    """CSV of networks with predicted latencies (networks,) and intervals (networks, 2), to the last digit."""
+    """CSV of networks with predicted latencies (networks,) and intervals (networks, 2), to the last digit.
+
+    `notes` are further columns by their names.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["arch", "latency_ms", "low_ms", "high_ms"])
+    writer.writerow(["arch", "latency_ms", "low_ms", "high_ms", *notes])
     columns = (column.tolist() for column in (latencies_ms, *intervals_ms.T))
-    writer.writerows(zip(names, *columns, strict=True))
+    writer.writerows(zip(names, *columns, *notes.values(), strict=True))
     return text.getvalue()
 
 
@@ -157,9 +164,10 @@ def _parsed(space: NetworkSpace, table: _Table) -> list[Any]:
 
 def _space_of(texts: Sequence[str], path: Path) -> str:
     """The shipped space whose networks these are."""
-    fitting = [name for name in family_names() if _reads(family_named(name), texts)]
+    spaces = {name: family_named(name) for name in family_names()}
+    fitting = [name for name, space in spaces.items() if _reads(space, texts)]
     # the same cells are of three spaces, which differ in what is around them
-    readings = [family_named(name).parse(texts[0]) for name in fitting]
+    readings = [spaces[name].parse(texts[0]) for name in fitting]
     if fitting and all(reading == readings[0] for reading in readings):
         return fitting[0]
     found = f"could be of {', '.join(fitting)}" if fitting else "are of no shipped space"

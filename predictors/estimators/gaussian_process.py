@@ -34,7 +34,7 @@ class _Columns:
     Attributes:
         means: of the features over the background.
         used: indexes of the features of each group that vary there.
-        mixing: of each group, how its features become columns: scales, or a matrix (features, columns).
+        mixing: of each group, how its features become columns: (features, columns).
     """
 
     means: Floats
@@ -149,9 +149,9 @@ class GroupedGaussianProcess(LatencyRegressor):
         surprise *= MEDIAN_SQUARED_NORMAL / max(float(np.median(surprise)), 1e-12)
         shape = base.noise_shape * (STUDENT_FREEDOM + surprise) / (STUDENT_FREEDOM + 1)
         robust = most_likely(design, standard, shape, base.log_weights)
-        self.posterior_ = min(constant, proportional, robust, key=error)
-        names = {id(constant): "constant", id(proportional): "proportional", id(robust): "robust"}
-        self.noise_ = names[id(self.posterior_)]
+        fits = {"constant": constant, "proportional": proportional, "robust": robust}
+        self.noise_ = min(fits, key=lambda name: error(fits[name]))
+        self.posterior_ = fits[self.noise_]
         self._grows = base is proportional
         self.left_out_ms_ = self.posterior_.left_out_mean * self._sd_ms + self._mean_ms
 

@@ -112,9 +112,9 @@ class LatencyRegressor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc
     def _predicted_ms(self, X: Floats) -> Floats:
         """Latencies as the model has them."""
 
-    @abstractmethod
     def _spread_ms(self, X: Floats, predicted_ms: Floats) -> Floats:
-        """Spread of a measurement around each prediction, up to one common factor."""
+        """Spread of a measurement around each prediction, up to one common factor; in proportion to it."""
+        return np.abs(predicted_ms)
 
     def _other_networks(self, rows: Floats) -> Floats:
         """Networks at which models are compared; those learned from unless others are known."""

@@ -34,9 +34,6 @@ class RidgeRegression(LatencyRegressor):
         """Milliseconds per unit of every feature, and the constant."""
         return self._coefficients, float(self._constant_ms - self._means @ self._coefficients)
 
-    def _spread_ms(self, X: Floats, predicted_ms: Floats) -> Floats:
-        return np.abs(predicted_ms)
-
     def _state(self) -> State:
         return {
             "means": self._means,

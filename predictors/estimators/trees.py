@@ -77,30 +77,22 @@ class Trees:
 class _TreeRegressor(LatencyRegressor):
     """Both kinds keep and read their trees alike."""
 
-    _trees: Trees
-
-    @property
-    def trees_(self) -> Trees:
-        """What was grown."""
-        return self._trees
+    trees_: Trees
 
     @abstractmethod
     def _grown(self, X: Floats, y: Floats) -> Trees: ...
 
     def _learn(self, X: Floats, y: Floats, like: Self | None) -> None:
-        self._trees = self._grown(X, y)
+        self.trees_ = self._grown(X, y)
 
     def _predicted_ms(self, X: Floats) -> Floats:
-        return self._trees.predict(X)
-
-    def _spread_ms(self, X: Floats, predicted_ms: Floats) -> Floats:
-        return np.abs(predicted_ms)
+        return self.trees_.predict(X)
 
     def _state(self) -> State:
-        return asdict(self._trees)
+        return asdict(self.trees_)
 
     def _restore(self, state: State) -> None:
-        self._trees = Trees(**state)
+        self.trees_ = Trees(**state)
 
 
 class RandomForest(_TreeRegressor):
