@@ -216,8 +216,10 @@ def _integer_program(
         one_each[layer, start : start + size] = 1
     constraints = [LinearConstraint(one_each, 1, 1)]
     for limit in limits:
-        unit = limit.at_most or 1.0  # rows of about 1 suit the program's absolute tolerances
-        row = np.concatenate(limit.cost.rows) / unit
+        costs = np.concatenate(limit.cost.rows)
+        # rows of about 1 suit the program's absolute tolerances; a tiny limit alone would give huge ones
+        unit = max(limit.at_most, float(np.abs(costs).max())) or 1.0
+        row = costs / unit
         constraints.append(LinearConstraint(row, -np.inf, (limit.at_most - limit.cost.fixed) / unit))
     for choices in cuts:
         row = np.zeros(sum(sizes))

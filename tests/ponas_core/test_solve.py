@@ -101,6 +101,12 @@ def test_several_limits_equal_brute_force(
     )
 
 
+def test_a_limit_of_next_to_nothing_is_held_beside_another() -> None:
+    tight, free = CostTable("tight", 0.0, (np.array([0.0, 1.0]),)), CostTable("free", 0.0, (np.zeros(2),))
+    found = best([np.array([0.0, 5.0])], [Limit(tight, 2.2250738585072014e-308), Limit(free, 0.0)])
+    assert found.choices == (0,)
+
+
 @given(instances())
 def test_the_front_is_what_no_other_beats(instance: tuple[Rows, list[CostTable]]) -> None:
     scores, (cost,) = instance
