@@ -159,11 +159,11 @@ def test_a_csv_of_own_accuracies_becomes_a_table(home: Path, macro_profile: Path
         (
             ("specialize", "--space", "resnet", "--budget", "5ms"),
             1,
-            "shipped: fbnet, nasbench-macro, ofa-mbv3",
+            "shipped: cifar-tiny, digits, fbnet, nasbench-macro",
         ),
         (("bench", "--space", "ofa-mbv3@161"), 1, "ofa-mbv3 has no resolution 161; it has 128, 132"),
         (("bench", "--space", "proxyless@160"), 1, "space proxyless has one resolution; write `resolutions"),
-        (("bench", "--space", "resnet@160"), 1, "no space 'resnet'; shipped: fbnet"),
+        (("bench", "--space", "resnet@160"), 1, "no space 'resnet'; shipped: cifar-tiny"),
         (("bench", "--space", "mine.toml@160"), 1, "cannot read the space mine.toml"),
         (("specialize", "--space", "none.toml", "--budget", "5ms"), 1, "cannot read the space none.toml"),
         (("specialize", "--budget", "5ms", "--scores", "none.csv"), 1, "cannot read none.csv"),

@@ -30,6 +30,8 @@ SPACES = {name: shipped_space(name) for name in shipped_spaces()}
 MACRO = SPACES["nasbench-macro"]
 BLOCKS = [(name, key) for name, space in SPACES.items() for key in space.keyed_blocks]
 NETWORKS = {
+    "cifar-tiny": SPACES["cifar-tiny"].parse("0 0 3 1 2 3"),
+    "digits": SPACES["digits"].parse("0 2 0 3 1 0"),
     "fbnet": SPACES["fbnet"].parse("5 8 1 0 2 5 8 8 3 1 4 7 6 8 0 5 1 2 8 8 7 1"),
     "ofa-mbv3": SPACES["ofa-mbv3"].parse("0 4 9 9 8 1 2 9 3 5 7 6 0 1 9 9 2 8 3 9"),
     "nasbench-macro": MACRO.parse("2,0,1,0,2,0,1,0"),

@@ -216,6 +216,7 @@ def test_the_sizes_of_the_shipped_spaces_are_exact() -> None:
     assert f"{PROXYLESS.size:.1e}" == "2.2e+17"
     assert SPACES["fbnet"].size == 9**22
     assert SPACES["ofa-mbv3"].size == 9**10 * 10**10
+    assert SPACES["digits"].size == SPACES["cifar-tiny"].size == 4**6 == 4096
 
 
 def test_all_architectures_are_enumerated_once_the_last_layer_changing_fastest() -> None:
@@ -284,6 +285,28 @@ def test_ops_of_once_for_all_are_expansions_3_4_6_each_with_kernels_3_5_7_then_s
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "stages", "leaves_out_the_first"),
+    [
+        ("digits", ((16, 1), (32, 2), (64, 2)), {0}),
+        ("cifar-tiny", ((24, 1), (40, 2), (80, 2)), set()),
+    ],
+)
+def test_ops_of_the_small_spaces_are_identity_or_its_substitute_then_inverted_residuals(
+    name: str, stages: tuple[tuple[int, int], ...], leaves_out_the_first: set[int]
+) -> None:
+    residuals = (MBConv(3, 3), MBConv(3, 6), MBConv(5, 6))
+    for position, place in enumerate(SPACES[name].layers):
+        stage, later = divmod(position, 2)
+        kept = later or stage in leaves_out_the_first
+        first: Block = Skip() if kept else Conv(1, linear=True)
+        assert place.blocks == (first, *residuals), place.name
+        assert (place.place.channels_out, place.place.stride) == (
+            stages[stage][0],
+            1 if later else stages[stage][1],
+        )
+
+
 # --- keys
 
 
@@ -322,7 +345,7 @@ def test_a_shipped_space_written_as_toml_is_read_as_the_same_space(name: str) ->
 
 def test_an_unknown_shipped_space_is_answered_with_the_known_ones() -> None:
     with pytest.raises(
-        KeyError, match="no shipped space 'macro'; there are fbnet, nasbench-macro, ofa-mbv3, proxyless"
+        KeyError, match="no shipped space 'macro'; there are cifar-tiny, digits, fbnet, nasbench-macro"
     ):
         shipped_space("macro")
 
