@@ -23,17 +23,19 @@ def spaces() -> list[dict[str, Any]]:
             "networks": space.size,
             "distinct_blocks": len(space.keyed_blocks),
             "accuracies": has_published_accuracies(space.name),
+            "architectures": list(space.named),
             "description": space.description,
         }
         for space in found
     ]
-    cells = [
+    cells: list[dict[str, Any]] = [
         {
             "name": space.name,
             "layers": None,
             "networks": space.size,
             "distinct_blocks": None,
             "accuracies": False,
+            "architectures": [],
             "description": space.description,
         }
         for space in CELL_SPACES.values()
@@ -43,6 +45,7 @@ def spaces() -> list[dict[str, Any]]:
 
 def spaces_table() -> str:
     """The shipped spaces for people."""
+    found = spaces()
     rows = [
         [
             space["name"],
@@ -52,10 +55,11 @@ def spaces_table() -> str:
             "published" if space["accuracies"] else "none",
             space["description"],
         ]
-        for space in spaces()
+        for space in found
     ]
     header = ["space", "layers", "networks", "blocks", "accuracies", ""]
-    return table(header, rows) + "\n\nYour own: --space FILE.toml (docs/spaces.md)"
+    named = [f"Networks of {x['name']}: {', '.join(x['architectures'])}" for x in found if x["architectures"]]
+    return "\n".join([table(header, rows), "", *named, "Your own: --space FILE.toml (docs/spaces.md)"])
 
 
 def devices() -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import numpy as np
 from ponas_core.blocks import Block, Skip
 from ponas_core.features import Features
 from ponas_core.operators import TensorShape
-from ponas_core.space import Architecture, Layer, SearchSpace
+from ponas_core.space import Architecture, Layer, SearchSpace, known_names
 
 _TEXT = re.compile(r"\s*r([1-9][0-9]{0,5}):(.*)", re.DOTALL)
 
@@ -70,7 +70,8 @@ class ElasticSpace:
     def at(self, resolution: int) -> SearchSpace:
         """The chain at a resolution; where that is not its file's, its name ends in `-r160`.
 
-        So neither profiles nor exported files of different resolutions can be taken for one another.
+        So neither profiles nor exported files of different resolutions can be taken for one another. Named
+        networks are choices of blocks, and keep their names at every resolution.
 
         Raises:
             ValueError: no such resolution, or a block that cannot stand there (a user's ONNX file).
@@ -99,14 +100,21 @@ class ElasticSpace:
         return ElasticArchitecture(resolution, given.space.architecture(ordered))
 
     def parse(self, text: str) -> ElasticArchitecture:
-        """Read `r160:` and an architecture: op indexes or block strings.
+        """Read `r160:` and an architecture: a name, op indexes or block strings.
+
+        A name alone is the network at the resolution of the file.
 
         Raises:
             ValueError: no such resolution, or no architecture of the chain.
         """
+        if text.strip() in self.space.named:
+            return self.architecture(self.space.shape_in.height, self.space.named[text.strip()])
         match = _TEXT.fullmatch(text)
         if not match:
-            raise ValueError(f"{text!r}: write resolution and blocks like r{self.resolutions[0]}:0,1,...")
+            names = f"; {known_names(self.space)}" if self.space.named else ""
+            raise ValueError(
+                f"{text!r}: write resolution and blocks like r{self.resolutions[0]}:0,1,...{names}"
+            )
         chain = self.at(int(match[1]))
         return self.architecture(int(match[1]), chain.parse(match[2]).ops)
 
@@ -175,4 +183,5 @@ def _resized(space: SearchSpace, resolution: int) -> SearchSpace:
             shape = moved.recipe(0).output(shape)
 
     stem, layers, head = (tuple(placed(part)) for part in (space.stem, space.layers, space.head))
-    return SearchSpace(f"{space.name}-r{resolution}", space.description, shape_in, stem, layers, head)
+    name = f"{space.name}-r{resolution}"
+    return SearchSpace(name, space.description, shape_in, stem, layers, head, space.named)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
@@ -16,6 +17,10 @@ from ponas_core.features import Features
 from ponas_core.operators import Classifier, Recipe, TensorShape
 
 SPACE_NAME = re.compile(r"[A-Za-z0-9._-]+")
+ARCHITECTURE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
+MOST_NAMED = 1000
+"""Networks of a space that can have a name."""
+_MOST_SHOWN = 10  # names in a message
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class SearchSpace:
         stem: fixed layers in front, one block each.
         layers: searchable layers.
         head: fixed layers behind, one block each.
+        named: op indexes of networks that have a name, such as released ones, read-only.
     """
 
     name: str
@@ -80,9 +86,11 @@ class SearchSpace:
     stem: tuple[Layer, ...]
     layers: tuple[Layer, ...]
     head: tuple[Layer, ...]
+    # equal spaces have equal hashes without it, and a mapping has none
+    named: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a bad name, no layers, or layers that cannot stand together."""
+        """Raise ValueError for a bad name, no layers, layers or named networks that do not fit."""
         if not SPACE_NAME.fullmatch(self.name) or self.name.startswith("-"):
             raise ValueError(f"the name of a space is letters, digits, '.', '_', '-': {self.name!r}")
         if not self.layers:
@@ -91,6 +99,7 @@ class SearchSpace:
             if len(layer.blocks) != 1:
                 raise ValueError(f"{layer.name} is fixed: give it one block, not {len(layer.blocks)}")
         _check_chain(self.shape_in, (*self.stem, *self.layers, *self.head))
+        object.__setattr__(self, "named", MappingProxyType(dict(_checked_names(self))))
 
     @property
     def size(self) -> int:
@@ -129,11 +138,25 @@ class SearchSpace:
         return Architecture(self, tuple(operator.index(op) for op in ops))
 
     def parse(self, text: str) -> Architecture:
-        """Read an architecture: op indexes (`2,2,1` or, below ten ops, `221`) or block strings.
+        """Read an architecture: a name, op indexes (`2,2,1` or, below ten ops, `221`) or block strings.
+
+        A name comes before a block string that reads the same.
 
         Raises:
-            ValueError: wrong number of layers, an index out of range or a block that the layer lacks.
+            ValueError: wrong number of layers, an index out of range, or a block that the layer lacks; a word
+                that could be a name is answered with the known ones.
         """
+        word = text.strip()
+        if word in self.named:
+            return self.architecture(self.named[word])
+        try:
+            return self.architecture(self._ops(text))
+        except ValueError as error:
+            if not self.named or not ARCHITECTURE_NAME.fullmatch(word):
+                raise
+            raise ValueError(f"{error}; {known_names(self)}") from error
+
+    def _ops(self, text: str) -> list[int]:
         words = [word for word in re.split(r"[\s,]+", text.strip()) if word]
         if len(words) == 1 and len(words[0]) == len(self.layers) and words[0].isdecimal():
             words = list(words[0])
@@ -141,7 +164,7 @@ class SearchSpace:
             raise ValueError(
                 f"{text!r} names {len(words)} blocks, but {self.name} has {len(self.layers)} layers"
             )
-        return self.architecture([_op(layer, word) for layer, word in zip(self.layers, words, strict=True)])
+        return [_op(layer, word) for layer, word in zip(self.layers, words, strict=True)]
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draw every op uniformly and independently."""
@@ -214,6 +237,26 @@ def _check_chain(shape: TensorShape, layers: Sequence[Layer]) -> None:
         if layer is not layers[-1] and any(isinstance(part, Classifier) for part in recipe.operators):
             raise ValueError(f"{layer.name}: a classifier can only be the last layer of a network")
         shape = recipe.output(shape)
+
+
+def known_names(space: SearchSpace) -> str:
+    """The named networks of a space for a message, the first few of them."""
+    shown = list(space.named)[:_MOST_SHOWN]
+    return f"named networks: {', '.join(shown) or 'none'}{', ...' if len(space.named) > len(shown) else ''}"
+
+
+def _checked_names(space: SearchSpace) -> Iterator[tuple[str, tuple[int, ...]]]:
+    if len(space.named) > MOST_NAMED:
+        raise ValueError(f"{len(space.named)} networks are named, at most {MOST_NAMED} can be")
+    for name, ops in space.named.items():
+        if not ARCHITECTURE_NAME.fullmatch(name):
+            raise ValueError(
+                f"the name of a network is a letter, then letters, digits, '.', '_', '-': {name!r}"
+            )
+        try:
+            yield name, space.architecture(ops).ops
+        except ValueError as error:
+            raise ValueError(f"network {name}: {error}") from error
 
 
 def _op(layer: Layer, word: str) -> int:

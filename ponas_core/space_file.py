@@ -22,6 +22,9 @@ blocks = ["mb_k3_e3", "onnx:mine.onnx"]
 [[head]]
 block = "classifier"
 channels = 10
+
+[architectures]                # optional: networks with a name, read wherever an architecture is
+small = "0,0,0"                # op indexes or block strings
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +51,7 @@ _LONGEST_SHOWN = 60  # characters of a wrong value in a message
 
 _TOP_KEYS = (
     "schema_version", "name", "description", "input", "activation", "resolutions", "stem", "stages", "head",
+    "architectures",
 )  # fmt: skip
 _STAGE_KEYS = ("channels", "stride", "activation", "layers", "blocks")
 _FIXED_KEYS = ("channels", "stride", "activation", "block")
@@ -156,7 +161,7 @@ def _read(text: str, folder: Path | None) -> SearchSpace | ElasticSpace:
     _check_version(document)
     _check_keys(document, _TOP_KEYS, "the space")
     try:
-        space = _space(document, folder)
+        space = _with_names(_space(document, folder), document)
         return ElasticSpace(space, _resolutions(document)) if "resolutions" in document else space
     except (TypeError, ValueError) as error:
         raise SpaceError(str(error)) from error
@@ -177,6 +182,8 @@ def toml_from_space(given: SearchSpace | ElasticSpace) -> str:
     for title, layers in (("stem", space.stem), ("stages", space.layers), ("head", space.head)):
         for run in _runs(layers, grouped=title == "stages"):
             lines += ["", f"[[{title}]]", *_run_lines(run, activation, grouped=title == "stages")]
+    if space.named:
+        lines += ["", "[architectures]", *_named_lines(space)]
     return "\n".join(lines) + "\n"
 
 
@@ -190,6 +197,12 @@ def _run_lines(run: Sequence[Layer], activation: Activation, *, grouped: bool) -
         yield f'activation = "{place.activation}"'
     names = [_quoted(str(block)) for block in run[0].blocks]
     yield f"blocks = [{', '.join(names)}]" if grouped else f"block = {names[0]}"
+
+
+def _named_lines(space: SearchSpace) -> Iterator[str]:
+    for name, ops in space.named.items():
+        key = _quoted(name) if "." in name else name  # a dot outside quotes begins a table
+        yield f"{key} = {_quoted(str(space.architecture(ops)))}"
 
 
 def _quoted(text: str) -> str:
@@ -252,6 +265,25 @@ def _space(document: Mapping[str, Any], folder: Path | None) -> SearchSpace:
         layers=tuple(layers["stages"]),
         head=tuple(layers["head"]),
     )
+
+
+def _with_names(space: SearchSpace, document: Mapping[str, Any]) -> SearchSpace:
+    table = document.get("architectures", {})
+    if not isinstance(table, dict):
+        raise SpaceError("write architectures as one [architectures] table")
+    found = {}
+    for name, text in table.items():
+        where = f"architectures: {_shown(name)}"
+        if not isinstance(text, str):
+            raise SpaceError(
+                f"{where} needs op indexes or block strings in quotes, got {_shown(text)}; "
+                "a name with a dot stands in quotes too"
+            )
+        try:
+            found[name] = space.parse(text).ops
+        except ValueError as error:
+            raise SpaceError(f"{where}: {error}") from error
+    return replace(space, named=found)
 
 
 def _layers(

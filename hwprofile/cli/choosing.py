@@ -100,7 +100,7 @@ def pareto(
 
 @main.command()
 @space_option
-@click.option("--arch", required=True, help="Op indexes (2,2,1,...), block strings, or a cell.")
+@click.option("--arch", required=True, help="Op indexes (2,2,1,...), block strings, a name, or a cell.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="ONNX file to write.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random weights.")
 @click.option(
@@ -112,6 +112,7 @@ def export(space_name: str, arch: str, out: Path, seed: int, batch: int) -> None
     \b
     Examples:
       hwprofile export --space nasbench-macro --arch 2,2,2,1,2,2,0,2 --out net.onnx
+      hwprofile export --space ponas --arch PONAS-A --out net.onnx
       hwprofile export --space nasbench201 --arch 342101 --out cell.onnx
     """
     from hwprofile.export import export_typed

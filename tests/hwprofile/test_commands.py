@@ -177,6 +177,11 @@ def test_a_csv_of_own_accuracies_becomes_a_table(home: Path, macro_profile: Path
         (("predict", "--networks", "none.csv"), 1, "cannot read none.csv"),
         (("export", "--arch", "2,2", "--out", "x.onnx"), 1, "names 2 blocks"),
         (("export", "--space", "nasbench201", "--arch", "2,2", "--out", "x.onnx"), 1, "a cell has 6 edges"),
+        (
+            ("export", "--space", "ponas", "--arch", "PONAS", "--out", "x.onnx"),
+            1,
+            "named networks: PONAS-A, P",
+        ),
         (("export", "--space", "nasbench201", "--arch", "000000", "--out", "x.onnx"), 1, "is a constant"),
         (("export", "--arch", "mb_k9_e9,2,2,2,2,2,2,2", "--out", "x.onnx"), 1, "layer0 has no mb_k9_e9"),
         (("pareto", "--profile", "none.jsonl"), 1, "cannot read the profile none.jsonl"),
@@ -277,6 +282,26 @@ def test_export_writes_a_checked_network(home: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "untrained" in result.stdout
     onnx.checker.check_model(str(out))
+
+
+def test_a_network_is_exported_by_its_name(home: Path, tmp_path: Path) -> None:
+    files = [tmp_path / "name.onnx", tmp_path / "ops.onnx"]
+    ops = "8,2,5,3,2,4,11,3,3,3,2,4,4,5,11,5,2,5,9"
+    for text, out in zip(("PONAS-A", ops), files, strict=True):
+        result = run("export", "--space", "ponas", "--arch", text, "--out", out)
+        assert result.exit_code == 0, result.output
+        assert f"ponas {ops}, " in result.stdout
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_named_networks_are_listed(home: Path) -> None:
+    listed = {space["name"]: space["architectures"] for space in json.loads(run("spaces", "--json").stdout)}
+    assert listed["ponas"] == ["PONAS-A", "PONAS-B", "PONAS-C"]
+    assert listed["proxyless"] == listed["nasbench201"] == []
+    lines = run("spaces").stdout.splitlines()
+    assert [line for line in lines if line.startswith("Networks of ")] == [
+        "Networks of ponas: PONAS-A, PONAS-B, PONAS-C"
+    ]
 
 
 def test_export_writes_cells(home: Path, tmp_path: Path) -> None:

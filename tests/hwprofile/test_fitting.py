@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from hwprofile.catalog import family_named
 from hwprofile.cli import main
 from hwprofile.cli.predicting import KINDS
+from hwprofile.networks_csv import measured_networks, ops_in
+from ponas_core.space_file import shipped_space
 from predictors.model_file import ESTIMATORS
 
 Floats = NDArray[np.float64]
@@ -67,6 +69,16 @@ def test_fit_and_predict_find_the_space_and_keep_the_order(space: str, tmp_path:
         assert float(row["low_ms"]) < float(row["latency_ms"]) < float(row["high_ms"])
         assert row["interval"] == "cross-validated"
         assert row["out_of_range"] in {"yes", "no"}
+
+
+def test_measured_networks_may_be_given_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "measured.csv"
+    path.write_text("arch,latency_ms\nPONAS-A,3\nPONAS-C,4\n")
+    found, space = measured_networks(path), shipped_space("ponas")
+    assert (found.space_name, found.networks) == ("ponas", [space.parse(f"PONAS-{end}") for end in "AC"])
+    names, ops = ops_in(path, space)
+    assert names == ["PONAS-A", "PONAS-C"]
+    assert ops.tolist() == [list(network.ops) for network in found.networks]
 
 
 def test_auto_says_what_it_chose_and_why(tmp_path: Path) -> None:
@@ -127,6 +139,7 @@ def test_bad_files_say_what_to_do(tmp_path: Path) -> None:
         "arch\n1\n": "needs a header with the column latency_ms; found arch",
         "arch,latency_ms\n": "holds no networks",
         "arch,latency_ms\nhello,1\n": "of no shipped space: say which with --space",
+        'arch,latency_ms\n"0,1,2,3,0,1",1\n': "could be of cifar-tiny, digits",
         f'arch,latency_ms\n"{network}",fast\n': "latency_ms is a positive number of milliseconds, not 'fast'",
         f'arch,latency_ms\n"{network}",-1\n': "line 2: latency_ms is a positive number",
         f'arch,latency_ms\n"{network}",nan\n': "line 2: latency_ms is a positive number",

@@ -35,6 +35,7 @@ NETWORKS = {
     "fbnet": SPACES["fbnet"].parse("5 8 1 0 2 5 8 8 3 1 4 7 6 8 0 5 1 2 8 8 7 1"),
     "ofa-mbv3": SPACES["ofa-mbv3"].parse("0 4 9 9 8 1 2 9 3 5 7 6 0 1 9 9 2 8 3 9"),
     "nasbench-macro": MACRO.parse("2,0,1,0,2,0,1,0"),
+    "ponas": SPACES["ponas"].parse("PONAS-B"),
     "proxyless": SPACES["proxyless"].parse("1 0 6 6 2 0 6 1 5 6 1 6 4 1 6 1 5 5 2 6 5"),
 }
 

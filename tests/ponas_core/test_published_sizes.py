@@ -10,7 +10,8 @@ from importlib import resources
 
 import pytest
 
-from ponas_core.space import Layer
+from ponas_core.operators import Convolution, Operator, SqueezeExcite
+from ponas_core.space import Architecture, Layer
 from ponas_core.space_file import elastic_space, shipped_space, space_from_toml, toml_from_space
 
 PROXYLESS_MOBILE = """
@@ -58,6 +59,53 @@ def test_the_released_proxyless_mobile_network_has_its_published_sizes() -> None
     params, macs = total(sizes(*part) for part in chain)
     assert params == 4_080_512
     assert round(macs / 1e6) == 320
+
+
+# --- PONAS, the released networks: expansion, kernel, squeeze-excite of every layer
+
+PONAS = {
+    "PONAS-A": "65- 35- 37s 35s 35- 37- 67s 35s 35s 35s 35- 37- 37- 37s 67s 37s 35- 37s 65s",
+    "PONAS-B": "63s 37s 65- 35s 35- 35- 67- 35s 35s 35s 65s 37- 37- 37s 67s 37s 35- 37- 65s",
+    "PONAS-C": "65- 37s 65s 35s 35- 37- 67- 35s 37s 65s 65s 37- 37- 65s 67s 37s 35- 37s 65s",
+}
+
+
+def macs_of(architecture: Architecture, kind: type[Operator]) -> int:
+    """Multiply-accumulates of the operators of a kind."""
+    total = 0
+    for layer, op in architecture.chain:
+        shape = layer.place.shape_in
+        for operator in layer.recipe(op).operators:
+            total += operator.macs(shape) if isinstance(operator, kind) else 0
+            shape = operator.output(shape)
+    return total
+
+
+def test_named_networks_of_ponas_are_the_released_ones() -> None:
+    space = shipped_space("ponas")
+    released = {
+        name: " ".join(f"mb_k{w[1]}_e{w[0]}{'_se' if w[2] == 's' else ''}" for w in text.split())
+        for name, text in PONAS.items()
+    }
+    assert space.named == {name: space.parse(text).ops for name, text in released.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "published_params", "published_macs", "all_macs"),
+    [("PONAS-A", 5.1, 326, 329.5), ("PONAS-B", 5.1, 349, 352.3), ("PONAS-C", 5.6, 376, 380.4)],
+)
+def test_released_networks_of_ponas_have_their_published_sizes(
+    name: str, published_params: float, published_macs: int, all_macs: float
+) -> None:
+    architecture = shipped_space("ponas").parse(name)
+    params, macs = total(sizes(*part) for part in architecture.chain)
+    assert round(params / 1e6, 1) == published_params
+    # published is what the convolutions alone take, without squeeze-excite (with its convolutions it would be
+    # 328, 350 and 378) and without the classifier; our count has everything
+    assert round(macs_of(architecture, Convolution) / 1e6) == published_macs
+    assert round(macs / 1e6, 1) == all_macs
+    squeezed = macs_of(architecture, SqueezeExcite)
+    assert macs == macs_of(architecture, Convolution) + squeezed + 1280 * 1000
 
 
 # --- Once-for-All, written down once more from its paper and released code

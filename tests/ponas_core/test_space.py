@@ -204,7 +204,8 @@ def test_parsing_a_printed_architecture_gives_the_architecture(architecture: Arc
     of = architecture.space
     assert of.parse(str(architecture)) == architecture
     assert of.parse(" ".join(map(str, architecture.blocks))) == architecture
-    assert of.parse("".join(map(str, architecture.ops))) == architecture
+    if max(architecture.ops) < 10:
+        assert of.parse("".join(map(str, architecture.ops))) == architecture
 
 
 # --- the shipped spaces are the published ones
@@ -216,6 +217,7 @@ def test_the_sizes_of_the_shipped_spaces_are_exact() -> None:
     assert f"{PROXYLESS.size:.1e}" == "2.2e+17"
     assert SPACES["fbnet"].size == 9**22
     assert SPACES["ofa-mbv3"].size == 9**10 * 10**10
+    assert SPACES["ponas"].size == 12**19
     assert SPACES["digits"].size == SPACES["cifar-tiny"].size == 4**6 == 4096
 
 
@@ -285,6 +287,27 @@ def test_ops_of_once_for_all_are_expansions_3_4_6_each_with_kernels_3_5_7_then_s
     ]
 
 
+def test_ops_of_ponas_are_expansion_then_kernel_then_squeeze_excite() -> None:
+    stages = {0: (32, 2), 2: (40, 2), 6: (80, 2), 10: (96, 1), 14: (192, 2), 18: (320, 1)}
+    assert len(SPACES["ponas"].layers) == 19
+    for position, place in enumerate(SPACES["ponas"].layers):
+        channels, stride = stages[max(start for start in stages if start <= position)]
+        assert place.place.channels_out == channels, place.name
+        assert place.place.stride == (stride if position in stages else 1), place.name
+        for expansion, e in enumerate((3, 6)):
+            for kernel, k in enumerate((3, 5, 7)):
+                for squeezes, ending in enumerate(("", "_se")):
+                    op = (expansion * 3 + kernel) * 2 + squeezes
+                    assert str(place.blocks[op]) == f"mb_k{k}_e{e}{ending}"
+    fixed = [f"{place.blocks[0]}@{place.place}" for place in SPACES["ponas"].fixed_layers]
+    assert fixed == [
+        "conv_k3@3x224x224-32-s2-relu6",
+        "mb_k3_e1@32x112x112-16-s1-relu6",
+        "conv_k1@320x7x7-1280-s1-relu6",
+        "classifier@1280x7x7-1000-s1-relu6",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "stages", "leaves_out_the_first"),
     [
@@ -317,7 +340,7 @@ def test_two_blocks_share_a_key_exactly_when_their_graphs_are_equal(name: str) -
     for place in (*of.fixed_layers, *of.layers):
         for op in range(len(place.blocks)):
             graphs.setdefault(place.key(op), set()).add((place.recipe(op), place.place.shape_in))
-    identities = graphs.pop(None)
+    identities = graphs.pop(None, set())
     assert all(recipe == Recipe(()) for recipe, _ in identities)
     assert all(len(found) == 1 for found in graphs.values())
     assert len(set.union(*graphs.values())) == len(graphs)
@@ -378,6 +401,11 @@ def small_spaces(draw: st.DrawFn) -> SearchSpace:
         last = Placement(shape, draw(sizes), 1, draw(st.sampled_from(activations)))
         classifier = PoolLinear(draw(st.sampled_from([0, 12])))
         sections["head"].append(Layer(f"head{len(sections['head'])}", last, (classifier,)))
+    named = st.dictionaries(
+        st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{0,9}", fullmatch=True),
+        st.tuples(*(st.integers(0, len(layer.blocks) - 1) for layer in sections["layer"])),
+        max_size=3,
+    )
     return SearchSpace(
         name=draw(st.from_regex(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,9}", fullmatch=True)),
         description=draw(st.text(st.characters(exclude_categories=["Cs"]))),
@@ -385,6 +413,7 @@ def small_spaces(draw: st.DrawFn) -> SearchSpace:
         stem=tuple(sections["stem"]),
         layers=tuple(sections["layer"]),
         head=tuple(sections["head"]),
+        named=draw(named),
     )
 
 
