@@ -1,0 +1,105 @@
+"""Trained weights in a file, of one network or of a supernet: arrays by name, and where they come from.
+
+An `.npz` without pickles, so that any program reads it; no torch is needed to export a network from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ponas_core.space import Architecture
+
+SCHEMA_VERSION = 1
+_ABOUT = "about"  # no weight has this name: theirs have a dot
+_KIND = "hwprofile-weights"
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class WeightsError(ValueError):
+    """A file of weights cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class WeightsFile:
+    """Arrays by name and what is known of them.
+
+    Attributes:
+        space: name of the space.
+        arrays: by the names of `ponas_core.weights`; of a supernet with the block behind the layer:
+            `layer3.mb_k5_e6.0.weight`.
+        about: how they came about, for people and for going on with a training.
+    """
+
+    space: str
+    arrays: Arrays
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the file so that whoever reads meanwhile, or is left with it after a crash, has old or new.
+
+        Raises:
+            OSError: the place cannot be written; an older file is left as it was.
+        """
+        document = {"file": _KIND, "schema_version": SCHEMA_VERSION, "space": self.space, **self.about}
+        text = np.frombuffer(json.dumps(document).encode(), np.uint8)
+        entries: dict[str, Any] = {_ABOUT: text, **self.arrays}
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                np.savez(file, **entries)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: Path) -> WeightsFile:
+        """Read a file; WeightsError when it is missing, of another version or malformed."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            about = json.loads(bytes(arrays.pop(_ABOUT)))
+        except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+            raise WeightsError(f"{path} is no usable file of weights: {error}") from error
+        if not isinstance(about, dict) or about.pop("file", None) != _KIND:
+            raise WeightsError(f'{path} is no file of weights: it lacks "file": "{_KIND}"')
+        _check_version(path, about.pop("schema_version", None))
+        return cls(str(about.pop("space", "")), arrays, about)
+
+
+def path_weights(arrays: Arrays, architecture: Architecture) -> dict[str, NDArray[Any]]:
+    """Of a supernet's arrays those of one architecture, by the names that the network itself uses."""
+    found = {}
+    for layer, op in architecture.chain:
+        prefix = f"{layer.name}.{layer.blocks[op]}."
+        for name, array in arrays.items():
+            if name.startswith(prefix):
+                found[f"{layer.name}.{name.removeprefix(prefix)}"] = array
+    return found
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _check_version(path: Path, version: object) -> None:
+    if type(version) is not int or version < SCHEMA_VERSION:
+        raise WeightsError(f"{path} has no version that is still read: train anew")
+    if version > SCHEMA_VERSION:
+        raise WeightsError(f"{path} has version {version}, newer than {SCHEMA_VERSION}: update hwprofile")

@@ -1,0 +1,74 @@
+"""How accurate networks are on images: one network, or paths of a supernet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ponas_core.space import Architecture
+from ponas_core.training.batch_norm import RECALIBRATION_BATCHES, recalibrate_bn
+from ponas_core.training.batches import DeviceImages
+from ponas_core.training.modules import place
+from ponas_core.training.networks import Network, Supernet
+
+EVALUATION_BATCH = 250
+RECALIBRATION_BATCH = 128
+
+
+@torch.no_grad()
+def accuracy_percent(network: Callable[[Tensor], Tensor], data: DeviceImages) -> float:
+    """Share of the images whose highest output is their label, per cent."""
+    right = torch.zeros((), dtype=torch.int64, device=data.device)
+    for x, labels in data.in_order(EVALUATION_BATCH):
+        right += (network(x).argmax(1) == labels).sum()
+    return 100 * int(right.item()) / len(data)
+
+
+class SupernetEvaluator:
+    """Accuracy of architectures with the weights of a supernet.
+
+    Args:
+        supernet: trained.
+        training: images that statistics of batch normalisation are estimated on.
+        held_out: images that accuracies are counted on.
+        shared_statistics: whether every path works with the supernet's statistics; else each gets its own.
+        seed: which training images.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        training: DeviceImages,
+        held_out: DeviceImages,
+        *,
+        shared_statistics: bool,
+        seed: int = 0,
+    ) -> None:
+        self.supernet, self.held_out, self.shared_statistics = supernet, held_out, shared_statistics
+        order = np.random.default_rng([seed, 1]).permutation(len(training)).astype(np.intp)
+        batches = math.ceil(len(order) / RECALIBRATION_BATCH)
+        self._batches = (
+            []
+            if shared_statistics
+            else [
+                training.batch(order[n * RECALIBRATION_BATCH : (n + 1) * RECALIBRATION_BATCH])[0]
+                for n in range(min(RECALIBRATION_BATCHES, batches))
+            ]
+        )
+
+    def network(self, architecture: Architecture) -> Network:
+        """An architecture with its weights and statistics, ready to be used or exported."""
+        network = self.supernet.network(architecture)
+        place(network, self.held_out.device)
+        if not self.shared_statistics:
+            return recalibrate_bn(network, self._batches)
+        network.eval()
+        return network
+
+    def accuracy(self, architecture: Architecture) -> float:
+        """Accuracy on the held-out images, per cent."""
+        return accuracy_percent(self.network(architecture), self.held_out)

@@ -1,0 +1,146 @@
+"""Images on the device that trains, in seeded order, augmented there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from ponas_core.datasets.images import ArrayImages, LabelledImages
+
+STATISTICS_IMAGES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """What a network reads: (pixel / 255 - mean) / std, per channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, images: LabelledImages) -> Normalization:
+        """Mean and standard deviation of each channel over (at most 10,000) images."""
+        count = len(images.labels)
+        chosen = np.unique(np.linspace(0, count - 1, min(count, STATISTICS_IMAGES)).astype(np.intp))
+        pixels = images.images.batch(chosen).astype(np.float64) / 255
+        mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
+        return cls(tuple(mean.tolist()), tuple(np.maximum(std, 1e-3).tolist()))
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """What is done to training images at random.
+
+    Attributes:
+        shift: pixels by which an image is moved at most, zeros coming in.
+        flip: whether half of the images are mirrored left to right.
+        cutout: side of a square that is set to the mean; 0 for none.
+    """
+
+    shift: int = 0
+    flip: bool = False
+    cutout: int = 0
+
+    @classmethod
+    def usual(cls, channels: int, height: int) -> Augmentation:
+        """An eighth of the height as shift; colour images are mirrored too, grey ones (digits) not."""
+        return cls(shift=max(1, height // 8), flip=channels == 3)
+
+
+class DeviceImages:
+    """Labelled images as batches of tensors on a device.
+
+    Images in memory are copied to the device once; others are asked for batch by batch.
+    """
+
+    def __init__(self, data: LabelledImages, normalization: Normalization, device: torch.device) -> None:
+        self.data, self.device = data, device
+        self.labels = torch.from_numpy(data.labels).to(device)
+        images = data.images
+        self.pixels = torch.from_numpy(images.pixels).to(device) if isinstance(images, ArrayImages) else None
+        shape = (1, -1, 1, 1)
+        self.mean = torch.tensor(normalization.mean, device=device).view(shape) * 255
+        self.std = torch.tensor(normalization.std, device=device).view(shape) * 255
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.data.labels)
+
+    def batch(self, indexes: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """Normalised images (batch, C, H, W), channels last in memory, and their labels."""
+        where = torch.from_numpy(indexes)
+        if self.pixels is not None:
+            pixels = self.pixels[where.to(self.device)]
+        else:
+            pixels = torch.from_numpy(self.data.images.batch(indexes)).to(self.device, non_blocking=True)
+        x = ((pixels.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return x, self.labels[where.to(self.device)]
+
+    def in_order(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images once, in their order."""
+        for start in range(0, len(self), size):
+            yield self.batch(np.arange(start, min(start + size, len(self)), dtype=np.intp))
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    """Every image once an epoch, in an order drawn anew for each; a last short batch is left out.
+
+    Attributes:
+        images: how many there are.
+        batch: images of one step.
+        seed: equal seeds give equal orders.
+    """
+
+    images: int
+    batch: int
+    seed: int
+
+    @property
+    def steps(self) -> int:
+        """Steps of one epoch."""
+        return max(1, self.images // self.batch)
+
+    def __call__(self, step: int) -> NDArray[np.intp]:
+        """Indexes of the images of a step."""
+        epoch, position = divmod(step, self.steps)
+        order = _order(self.images, self.seed, epoch)
+        return order[position * self.batch : (position + 1) * self.batch]
+
+
+@lru_cache(maxsize=2)
+def _order(images: int, seed: int, epoch: int) -> NDArray[np.intp]:
+    return np.random.default_rng([seed, epoch]).permutation(images).astype(np.intp)
+
+
+def augment(x: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
+    """Shift, mirror and cut out at random, on the device of `x` (batch, C, H, W)."""
+    batch, _, height, width = x.shape
+    device = x.device
+
+    def draw(highest: int) -> Tensor:
+        return torch.randint(highest, (batch, 1, 1), generator=generator, device=device)
+
+    if how.shift or how.flip:
+        rows = torch.arange(height, device=device).view(1, -1, 1) + draw(2 * how.shift + 1)
+        columns = torch.arange(width, device=device).view(1, 1, -1)
+        if how.flip:
+            columns = torch.where(draw(2) == 1, width - 1 - columns, columns)
+        columns = columns + draw(2 * how.shift + 1)
+        padded = functional.pad(x, [how.shift] * 4).permute(0, 2, 3, 1)
+        which = torch.arange(batch, device=device).view(-1, 1, 1)
+        x = padded[which, rows, columns].permute(0, 3, 1, 2)
+    if how.cutout:
+        top, left = draw(height), draw(width)
+        half = how.cutout / 2
+        rows = (torch.arange(height, device=device).view(1, -1, 1) - top).abs() <= half
+        columns = (torch.arange(width, device=device).view(1, 1, -1) - left).abs() <= half
+        x = x.masked_fill((rows & columns).unsqueeze(1), 0.0)
+    return x

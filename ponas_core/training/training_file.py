@@ -1,0 +1,108 @@
+"""A training that lives in a file: begun, gone on with after a crash, or found finished."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ponas_core.network_weights import WeightsError, WeightsFile
+from ponas_core.training import processes
+from ponas_core.training.trainer import CHECK_EVERY, MOMENTUM, Progress, Trainer, TrainingError
+
+CHECKPOINT_EVERY_S = 20.0
+
+
+def train_to_file(
+    trainer: Trainer,
+    path: Path,
+    space: str,
+    about: Mapping[str, Any],
+    *,
+    tell: Callable[[Progress], None] = lambda progress: None,
+    every_s: float = CHECKPOINT_EVERY_S,
+) -> WeightsFile:
+    """Train to the end, from the state in the file where there is one, and leave the finished weights there.
+
+    The state is written every so many seconds, each time as a whole: a file that is there is never half
+    written, and a killed training loses at most that much.
+
+    Args:
+        trainer: fresh; the file's state is restored into it.
+        path: the file; other processes of a joint training read it too, the first one writes it.
+        space: name of the space.
+        about: what the training rests on (data, space); with the recipe it must be equal to the file's.
+        tell: called after each step.
+        every_s: seconds between two states.
+
+    Raises:
+        TrainingError: the file holds another training, cannot be used or written, or the loss is not finite.
+    """
+    wanted = {**about, "recipe": dataclasses.asdict(trainer.recipe), "steps": trainer.steps}
+    found = _found(path, space, wanted)
+    if found is not None:
+        trainer.restore(found.arrays, int(found.about["step"]))
+        if trainer.step == trainer.steps:
+            return found
+    due = time.monotonic() + every_s
+    for progress in trainer.run():
+        tell(progress)
+        at_check = progress.step % CHECK_EVERY == 0 and progress.step < progress.steps
+        if at_check and processes.together(time.monotonic() >= due, trainer.data.device):
+            _save(trainer, path, space, wanted)
+            due = time.monotonic() + every_s
+    return _save(trainer, path, space, wanted)
+
+
+def _save(trainer: Trainer, path: Path, space: str, about: Mapping[str, Any]) -> WeightsFile:
+    trainer.check()  # a state with broken weights never replaces a good one
+    arrays = trainer.state()
+    if trainer.step == trainer.steps:
+        arrays = {name: array for name, array in arrays.items() if not name.startswith(MOMENTUM)}
+    file = WeightsFile(space, arrays, {**about, "step": trainer.step})
+    if processes.rank() == 0:
+        try:
+            file.save(path)
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write {path}: {os.strerror(error.errno or 0)}; the last checkpoint is intact: make room, "
+                "and the same command goes on"
+            ) from error
+    return file
+
+
+def _found(path: Path, space: str, wanted: Mapping[str, Any]) -> WeightsFile | None:
+    if not path.exists():
+        return None
+    try:
+        file = WeightsFile.load(path)
+        step = file.about["step"]
+    except (WeightsError, KeyError) as error:
+        raise TrainingError(f"{error}; move it away to train anew") from error
+    others = [key for key in wanted if file.about.get(key) != _as_json(wanted[key])]
+    if file.space != space or others or type(step) is not int:
+        what = _difference(file.about, wanted, others) if file.space == space else f"space {file.space}"
+        raise TrainingError(
+            f"{path} holds another training ({what}): choose another place, or move it away to train anew"
+        )
+    return file
+
+
+def _as_json(value: Any) -> Any:
+    """A value as it comes back from JSON: tuples as lists."""
+    if isinstance(value, Mapping):
+        return {key: _as_json(item) for key, item in value.items()}
+    return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _difference(about: Mapping[str, Any], wanted: Mapping[str, Any], keys: list[str]) -> str:
+    """The first thing in which two trainings differ."""
+    for key in keys:
+        here, there = _as_json(wanted[key]), about.get(key)
+        if isinstance(here, Mapping) and isinstance(there, Mapping):
+            return _difference(there, here, [name for name in here if here[name] != there.get(name)])
+        return f"{key} {there}, not {here}"
+    return "no step"
