@@ -12,6 +12,8 @@ ROOMS = ("hwprofile", "devices", "predictors", "ponas_core")
 ALLOWED = {room: {room} for room in ROOMS} | {"hwprofile": set(ROOMS)}
 FILES = sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))
 HEAVY = {"ai_edge_litert", "torch", "tensorrt", "onnxruntime", "sklearn"}
+AT_HOME = {"predictors/estimators": {"sklearn"}, "ponas_core/training": {"torch"}}
+"""Where a heavy library may stand at the top of a file."""
 ARITHMETIC = {"scipy", "sklearn"}
 
 
@@ -41,8 +43,19 @@ def test_a_file_imports_only_from_rooms_that_its_room_may_know(file: Path) -> No
 def test_heavy_libraries_are_imported_only_where_they_are_used(file: Path) -> None:
     statements = [node for node in parse(file).body if isinstance(node, ast.Import | ast.ImportFrom)]
     top = {name for node in statements for name in imported(node)}
-    allowed = {"sklearn"} if file.is_relative_to(ROOT / "predictors" / "estimators") else set()
+    allowed = next((names for room, names in AT_HOME.items() if file.is_relative_to(ROOT / room)), set())
     assert not top & (HEAVY - allowed)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_what_imports_a_heavy_library_at_its_top_is_itself_imported_only_where_it_is_used(file: Path) -> None:
+    homes = tuple(room.replace("/", ".") for room in AT_HOME)
+    if any(file.is_relative_to(ROOT / room) for room in AT_HOME):
+        return
+    for node in parse(file).body:
+        modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        assert not any(module.startswith(homes) for module in modules), ast.unparse(node)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))

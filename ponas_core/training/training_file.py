@@ -68,8 +68,8 @@ def _save(trainer: Trainer, path: Path, space: str, about: Mapping[str, Any]) ->
             file.save(path)
         except OSError as error:
             raise TrainingError(
-                f"cannot write {path}: {os.strerror(error.errno or 0)}; the last checkpoint is intact: make room, "
-                "and the same command goes on"
+                f"cannot write {path}: {os.strerror(error.errno or 0)}; the last checkpoint is intact: make "
+                "room, and the same command goes on"
             ) from error
     return file
 
