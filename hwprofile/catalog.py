@@ -15,7 +15,7 @@ from ponas_core.accuracies import accuracies_from_csv, has_published_accuracies,
 from ponas_core.cell_space import CELL_SPACES, CellSpace
 from ponas_core.elastic import ElasticSpace
 from ponas_core.features import NetworkSpace
-from ponas_core.score_table import Scores, ScoreTable, ScoreTableError, fitted_table, macs_proxy
+from ponas_core.score_table import Scores, ScoreTable, ScoreTableError, macs_proxy
 from ponas_core.space import SearchSpace
 from ponas_core.space_file import (
     SpaceError,
@@ -25,6 +25,7 @@ from ponas_core.space_file import (
     shipped_space,
     shipped_spaces,
 )
+from ponas_core.table_fit import fitted_table
 
 
 def space_named(name: str) -> SearchSpace:

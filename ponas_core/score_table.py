@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ponas_core.accuracies import KnownAccuracies
 from ponas_core.complexity import complexity
@@ -19,7 +18,8 @@ from ponas_core.space import Architecture, SearchSpace
 
 SCHEMA_VERSION = 1
 _LARGEST_FILE_BYTES = 10_000_000
-_CEILING = 101.0  # accuracy in per cent beyond which the log of the error is not defined
+CEILING = 101.0
+"""Accuracy in per cent from which on the log of the error is not defined; one above 100, so 100 is finite."""
 
 ScoreKind: TypeAlias = Literal["accuracy", "macs-proxy", "custom"]
 Link: TypeAlias = Literal["log-error", "identity"]
@@ -27,6 +27,11 @@ Link: TypeAlias = Literal["log-error", "identity"]
 
 class ScoreTableError(ValueError):
     """A score table cannot be used; the message says why and what to do."""
+
+
+def log_error(accuracy: ArrayLike) -> NDArray[np.float64]:
+    """The scale on which tables of link `log-error` add up: -log(101 - accuracy in per cent), rising."""
+    return -np.log(CEILING - np.asarray(accuracy, np.float64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +59,12 @@ class ScoreTable:
 
     def value(self, ops: Sequence[int]) -> float:
         """What the table says of a network, on the scale that people read."""
-        total = self.intercept + math.fsum(row[op] for row, op in zip(self.rows, ops, strict=True))
-        return _CEILING - math.exp(-total) if self.link == "log-error" else total
+        total = self.total(ops)
+        return CEILING - math.exp(-total) if self.link == "log-error" else total
+
+    def total(self, ops: Sequence[int]) -> float:
+        """The sum for a network, before the link."""
+        return self.intercept + math.fsum(row[op] for row, op in zip(self.rows, ops, strict=True))
 
     def check(self, space: SearchSpace) -> None:
         """Raise ScoreTableError unless the table has one finite number for each block of the space."""
@@ -127,43 +136,6 @@ def macs_proxy(space: SearchSpace) -> ScoreTable:
         meaning="millions of multiply-accumulates, a proxy: more computation is taken to be more accurate",
         rows=tuple(row / 1e6 for row in macs.rows),
         intercept=macs.fixed / 1e6,
-    )
-
-
-def fitted_table(space: SearchSpace, known: KnownAccuracies, ridge: float = 0.2) -> ScoreTable:
-    """Fit accuracies of whole networks by one number per (layer, op), on the scale of the log of the error.
-
-    On that scale accuracies of chains are nearly additive (NAS-Bench-Macro: Spearman 0.979, the noise between
-    two training seeds).
-
-    Args:
-        space: the space.
-        known: accuracies; at least two networks.
-        ridge: penalty on the entries; matters only where few networks are known.
-
-    Raises:
-        ScoreTableError: fewer than two networks.
-    """
-    if len(known.values) < 2:
-        raise ScoreTableError(f"a score table needs at least two accuracies, got {len(known.values)}")
-    sizes = [len(layer.blocks) for layer in space.layers]
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    ops = np.array(list(known.values), np.intp) + offsets[:-1]
-    design = np.zeros((len(ops), int(offsets[-1])))
-    np.put_along_axis(design, ops, 1.0, axis=1)
-    target = -np.log(_CEILING - np.array(list(known.values.values())))
-    mean, centre = float(target.mean()), design.mean(axis=0)
-    gram = (design - centre).T @ (design - centre) + ridge * np.eye(design.shape[1])
-    entries = np.linalg.solve(gram, (design - centre).T @ (target - mean))
-    rows = tuple(entries[start:end] for start, end in itertools.pairwise(offsets))
-    return ScoreTable(
-        space=space.name,
-        kind="accuracy",
-        meaning=f"accuracy in per cent, fitted per block on the log of the error; {known.source}",
-        rows=rows,
-        intercept=mean - float(centre @ entries),
-        link="log-error",
-        provenance={"source": known.source, "networks": len(known.values), "ridge": ridge},
     )
 
 

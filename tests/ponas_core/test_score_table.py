@@ -15,8 +15,9 @@ from ponas_core.accuracies import (
     published_accuracies,
 )
 from ponas_core.complexity import complexity
-from ponas_core.score_table import Scores, ScoreTable, ScoreTableError, fitted_table, macs_proxy
+from ponas_core.score_table import Scores, ScoreTable, ScoreTableError, macs_proxy
 from ponas_core.space_file import shipped_space
+from ponas_core.table_fit import fitted_table
 
 MACRO = shipped_space("nasbench-macro")
 

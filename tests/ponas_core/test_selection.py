@@ -9,10 +9,11 @@ from ponas_core.accuracies import KnownAccuracies, published_accuracies
 from ponas_core.complexity import complexity
 from ponas_core.cost import Limit
 from ponas_core.probes import canaries, winners
-from ponas_core.score_table import Scores, fitted_table, macs_proxy
+from ponas_core.score_table import Scores, macs_proxy
 from ponas_core.selection import front, select
 from ponas_core.solve import Infeasible
 from ponas_core.space_file import shipped_space
+from ponas_core.table_fit import fitted_table
 
 MACRO = shipped_space("nasbench-macro")
 MACS = complexity(MACRO, "macs")

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ponas_core.accuracies import published_accuracies
 from ponas_core.complexity import complexity
 from ponas_core.cost import ROUNDING, CostTable, Limit
-from ponas_core.score_table import fitted_table
 from ponas_core.solve import FrontTooLarge, Infeasible, best, k_best, pareto_front
 from ponas_core.space_file import shipped_space
+from ponas_core.table_fit import fitted_table
 
 Rows = tuple[NDArray[np.float64], ...]
 
