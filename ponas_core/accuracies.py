@@ -31,6 +31,31 @@ class KnownAccuracies:
 
 
 @dataclass(frozen=True, slots=True)
+class CountedAccuracy:
+    """An accuracy that was counted on images.
+
+    Attributes:
+        right: images whose class was told rightly.
+        images: all of them, at least one.
+    """
+
+    right: int
+    images: int
+
+    @property
+    def percent(self) -> float:
+        """Share that is right, per cent."""
+        return 100 * self.right / self.images
+
+    def interval(self) -> tuple[float, float]:
+        """95 % interval in per cent (Wilson, 1927): what another draw of images would change."""
+        share, count, z = self.right / self.images, self.images, 1.959964
+        centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+        half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+        return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
+
+
+@dataclass(frozen=True, slots=True)
 class _Published:
     file: str
     column: str

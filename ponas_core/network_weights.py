@@ -5,12 +5,14 @@ An `.npz` without pickles, so that any program reads it; no torch is needed to e
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,14 @@ class WeightsFile:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the arrays, 12 hexadecimal digits."""
+        content = hashlib.sha256()
+        for name in sorted(self.arrays):
+            content.update(name.encode() + np.ascontiguousarray(self.arrays[name]).tobytes())
+        return content.hexdigest()[:12]
 
     @classmethod
     def load(cls, path: Path) -> WeightsFile:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx
 
 from ponas_core.onnx_writer import LAYER_END, GraphWriter
@@ -33,18 +35,22 @@ def block_model(layer: Layer, op: int, weights: Weights | None = None, batch: in
 
 
 def network_model(
-    architecture: Architecture, weights: Weights | None = None, batch: int = 1
+    architecture: Architecture,
+    weights: Weights | None = None,
+    batch: int = 1,
+    notes: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """The whole network of an architecture: input (batch, C, H, W) to output (batch, classes), float32.
 
-    The model's metadata hold space, architecture, blocks and whether the weights are random or trained.
+    The model's metadata hold space, architecture, blocks, whether the weights are random or trained, and
+    further notes.
     """
     writer = GraphWriter(architecture.space.shape_in, weights or RandomWeights())
     for layer, op in architecture.chain:
         writer.add(layer.recipe(op), layer.name)
-    notes = {
+    names = {
         "space": architecture.space.name,
         "architecture": str(architecture),
         "blocks": ",".join(map(str, architecture.blocks)),
     }
-    return writer.model(batch, notes)
+    return writer.model(batch, {**(notes or {}), **names})

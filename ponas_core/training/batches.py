@@ -13,25 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ponas_core.datasets.images import ArrayImages, LabelledImages
-
-STATISTICS_IMAGES = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Normalization:
-    """What a network reads: (pixel / 255 - mean) / std, per channel."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @classmethod
-    def of(cls, images: LabelledImages) -> Normalization:
-        """Mean and standard deviation of each channel over (at most 10,000) images."""
-        count = len(images.labels)
-        chosen = np.unique(np.linspace(0, count - 1, min(count, STATISTICS_IMAGES)).astype(np.intp))
-        pixels = images.images.batch(chosen).astype(np.float64) / 255
-        mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
-        return cls(tuple(mean.tolist()), tuple(np.maximum(std, 1e-3).tolist()))
+from ponas_core.datasets.normalization import Normalization
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,10 +54,17 @@ class Supernet(nn.ModuleDict):
             x = block(x)
         return x
 
-    def path(self, ops: Sequence[int]) -> list[nn.Module]:
+    def path(self, ops: Sequence[int]) -> list[BlockModule]:
         """The blocks that an architecture uses, from input to output, stem and head included."""
-        chain = self.space.architecture(ops).chain
-        return [self[layer.name][str(layer.blocks[op])] for layer, op in chain]  # type: ignore[index]
+        return [self.block(layer, op) for layer, op in self.space.architecture(ops).chain]
+
+    def block(self, layer: Layer, op: int) -> BlockModule:
+        """One candidate of one layer."""
+        candidates = self[layer.name]
+        assert isinstance(candidates, nn.ModuleDict)
+        block = candidates[str(layer.blocks[op])]
+        assert isinstance(block, BlockModule)
+        return block
 
     def network(self, architecture: Architecture) -> Network:
         """A network of its own with copies of this supernet's weights."""

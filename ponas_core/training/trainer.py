@@ -104,8 +104,7 @@ class Trainer:
             group["lr"] = self.recipe.rate_at(step, self.steps)
         indexes = self.order(step)[processes.rank() :: processes.world()]
         x, labels = self.data.batch(indexes)
-        draw = torch.Generator(self.data.device)
-        draw.manual_seed(_mixed(self.recipe.seed, step, processes.rank()))
+        draw = generator_at(self.recipe.seed, step, self.data.device)
         x = augment(x, self.recipe.augmentation, draw).contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.data.device.type, torch.bfloat16, enabled=self.recipe.mixed_precision):
@@ -201,6 +200,7 @@ def _optimizer(model: nn.Module, recipe: TrainingRecipe) -> torch.optim.SGD:
     return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.momentum > 0)
 
 
-def _mixed(*numbers: int) -> int:
-    """One seed of several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def generator_at(seed: int, step: int, device: torch.device) -> torch.Generator:
+    """What a step draws from, in this process."""
+    numbers = np.random.SeedSequence([seed, step, processes.rank()]).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(numbers[0] >> np.uint64(1)))

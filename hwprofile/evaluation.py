@@ -1,0 +1,116 @@
+"""`hwprofile evaluate`: how accurate an ONNX file is, as it is, through ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from devices.inference import Classifier, InferenceError
+from hwprofile import display
+from hwprofile.data import Split, batches, dataset_named, split_named
+from hwprofile.errors import UserError
+from ponas_core.accuracies import CountedAccuracy
+from ponas_core.datasets.images import Dataset
+from ponas_core.datasets.normalization import Normalization
+from ponas_core.operators import TensorShape
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How accurate a file is on a part of a data set.
+
+    Attributes:
+        onnx: the file.
+        counted: how many images it was right on.
+        data: name of the data set.
+        split: which part of it.
+        notice: what people ought to know about the data.
+    """
+
+    onnx: Path
+    counted: CountedAccuracy
+    data: str
+    split: Split
+    notice: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; accuracies in per cent."""
+        low, high = self.counted.interval()
+        return {
+            "onnx": str(self.onnx),
+            "data": self.data,
+            "split": self.split,
+            "images": self.counted.images,
+            "accuracy": self.counted.percent,
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "notice": self.notice,
+        }
+
+    def for_people(self) -> str:
+        """One line."""
+        return f"{self.onnx}: {accuracy_words(self.counted)} of {self.counted.images} {self.split} images of {self.data}"
+
+
+def accuracy_words(counted: CountedAccuracy) -> str:
+    """An accuracy with its 95 % interval."""
+    low, high = counted.interval()
+    return f"{counted.percent:.2f} % right ({low:.2f} to {high:.2f})"
+
+
+def evaluate_file(
+    path: Path, data: str, split: Split, *, quiet: bool, tell: Callable[[str | None], None]
+) -> Evaluation:
+    """Count on how many images of a part of a data set a file is right.
+
+    Raises:
+        UserError: the file or the data set is unusable, or they do not fit each other.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    classifier = Classifier(content)
+    try:
+        _, *size = classifier.shape_in
+        dataset = dataset_named(data, TensorShape(*size), classifier.classes, tell)
+    except InferenceError as error:
+        raise UserError(f"{path}: {error}") from error
+    return evaluate(path, classifier, dataset, split, quiet=quiet, tell=tell)
+
+
+def evaluate(
+    path: Path,
+    classifier: Classifier,
+    dataset: Dataset,
+    split: Split,
+    *,
+    quiet: bool,
+    tell: Callable[[str | None], None] = lambda text: None,
+) -> Evaluation:
+    """Count on how many images of a part of a data set a graph is right.
+
+    Raises:
+        UserError: the data set lacks this part, or the file's normalisation is garbled.
+    """
+    images = split_named(dataset, split)
+    try:
+        normalization = Normalization.from_notes(classifier.notes)
+    except ValueError as error:
+        raise UserError(f"{path}: its metadata tell no normalisation: {error}") from error
+    if normalization is None:
+        channels = images.images.shape.channels
+        normalization = Normalization((0.0,) * channels, (1.0,) * channels)
+        tell(f"{path} does not say what it reads: it gets pixels divided by 255")
+    right, done = 0, 0
+    with display.progress("evaluate", quiet=quiet) as progress:
+        for found in classifier.predicted(map(normalization.apply, batches(images))):
+            right += int(np.count_nonzero(found == images.labels[done : done + len(found)]))
+            done += len(found)
+            progress.advance(done, len(images), f"{done} images")
+    counted = CountedAccuracy(right, len(images))
+    return Evaluation(path, counted, dataset.name, split, dataset.notice)
