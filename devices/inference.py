@@ -46,7 +46,9 @@ class Classifier:
         shape = list(inputs[0].shape) if len(inputs) == len(outputs) == 1 else []
         if len(shape) != 4 or not all(isinstance(size, int) for size in shape[1:]):
             found = ", ".join(f"{value.name} {value.shape}" for value in [*inputs, *outputs])
-            raise InferenceError(f"needs one input (batch, C, H, W) of fixed size and one output, has {found}")
+            raise InferenceError(
+                f"needs one input (batch, C, H, W) of fixed size and one output, has {found}"
+            )
         batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
         return (batch, *shape[1:])
 

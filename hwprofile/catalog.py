@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -11,7 +13,12 @@ from hwprofile.bench import check_fits, device_header
 from hwprofile.errors import UserError
 from hwprofile.profile import Profile
 from hwprofile.profile_lines import ProfileError
-from ponas_core.accuracies import accuracies_from_csv, has_published_accuracies, published_accuracies
+from ponas_core.accuracies import (
+    KnownAccuracies,
+    accuracies_from_csv,
+    has_published_accuracies,
+    published_accuracies,
+)
 from ponas_core.cell_space import CELL_SPACES, CellSpace
 from ponas_core.elastic import ElasticSpace
 from ponas_core.features import NetworkSpace
@@ -147,15 +154,25 @@ def _from_file(space: SearchSpace, path: Path) -> Scores:
         return Scores(ScoreTable.load(path))
     if path.suffix != ".csv":
         raise UserError(f"--scores {path}: give `macs`, a .json score table or a .csv with arch,accuracy")
+    known = accuracies_in(space, path, "accuracy")
+    return Scores(fitted_table(space, known), known)
+
+
+def accuracies_in(space: SearchSpace, path: Path, column: str) -> KnownAccuracies:
+    """Accuracies of networks of a space in a column of a CSV file, which may be gzipped.
+
+    Raises:
+        UserError: the file cannot be read, lacks a column, or a row is unusable.
+    """
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     try:
-        known = accuracies_from_csv(space, text, "accuracy", str(path))
+        return accuracies_from_csv(space, text, column, str(path))
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
-    return Scores(fitted_table(space, known), known)
 
 
 def finished_profile(

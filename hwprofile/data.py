@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hwprofile.errors import UserError
+from hwprofile.errors import BadInput, UserError
 from ponas_core.datasets.catalog import load_dataset
 from ponas_core.datasets.errors import DatasetError
 from ponas_core.datasets.images import Dataset, LabelledImages, SearchSplits
@@ -19,6 +19,13 @@ Split: TypeAlias = Literal["test", "verification", "validation", "training"]
 SPLITS: tuple[Split, ...] = ("test", "verification", "validation", "training")
 VALIDATION_SHARE = 0.2
 BATCH = 500
+
+
+def needed(name: str | None) -> str:
+    """The name of a data set that was given; BadInput where none was."""
+    if name is None:
+        raise BadInput("give --data: `digits`, or the path of your images (docs/datasets.md)")
+    return name
 
 
 def dataset_named(name: str, shape: TensorShape, classes: int, tell: Callable[[str | None], None]) -> Dataset:

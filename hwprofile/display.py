@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,16 @@ def progress(title: str, *, quiet: bool) -> Iterator[SilentProgress | BarProgres
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield BarProgress(bar, bar.add_task("", total=None))
+
+
+def notices(*, quiet: bool) -> Callable[[str | None], None]:
+    """What tells people something where there is something to tell, and they want to hear it."""
+
+    def tell(text: str | None) -> None:
+        if text and not quiet:
+            notice(text)
+
+    return tell
 
 
 def notice(text: str) -> None:

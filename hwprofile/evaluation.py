@@ -53,7 +53,8 @@ class Evaluation:
 
     def for_people(self) -> str:
         """One line."""
-        return f"{self.onnx}: {accuracy_words(self.counted)} of {self.counted.images} {self.split} images of {self.data}"
+        where = f"{self.counted.images} {self.split} images of {self.data}"
+        return f"{self.onnx}: {accuracy_words(self.counted)} of {where}"
 
 
 def accuracy_words(counted: CountedAccuracy) -> str:

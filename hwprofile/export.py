@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +12,27 @@ from ponas_core.cell_space import CellSpace
 from ponas_core.elastic import ElasticArchitecture
 from ponas_core.features import NetworkSpace
 from ponas_core.space import Architecture
+from ponas_core.weights import Weights
 
 if TYPE_CHECKING:
     import onnx
 
 
-def export_onnx(architecture: Architecture, path: Path, seed: int = 0, batch: int = 1) -> None:
-    """Write a network with random weights; its metadata say so.
+def export_onnx(
+    architecture: Architecture,
+    path: Path,
+    weights: Weights,
+    batch: int = 1,
+    notes: Mapping[str, str] | None = None,
+) -> None:
+    """Write a network; its metadata say whether its weights are random or trained, and further notes.
 
     Raises:
         UserError: the place cannot be written.
     """
-    _write(model_of(architecture.space, architecture, seed, batch), path)
+    from ponas_core.onnx_graph import network_model
+
+    _write(network_model(architecture, weights, batch, notes), path)
 
 
 def export_typed(space_name: str, text: str, path: Path, seed: int = 0, batch: int = 1) -> str:

@@ -50,6 +50,7 @@ from hwprofile.validation import Validation, validate
 from hwprofile.verification import Verifier
 from ponas_core.solve import Infeasible
 from ponas_core.space import SearchSpace
+from ponas_core.weights import RandomWeights
 
 if TYPE_CHECKING:
     from hwprofile.onnx_prediction import FilePrediction
@@ -233,7 +234,7 @@ class Session:
             self._tell(specializer.not_binding_words())
         found = self._specialization(specializer, profile, space_name, measure=measure)
         network = out / "network.onnx"
-        export_onnx(found.chosen.architecture, network, seed, self.device.settings.batch)
+        export_onnx(found.chosen.architecture, network, RandomWeights(seed), self.device.settings.batch)
         result = Result(found, budgets, scores, profile, network)
         result.save(out / "result.json")
         return result
@@ -310,5 +311,4 @@ class Session:
         return display.progress(title, quiet=self.quiet)
 
     def _tell(self, text: str | None) -> None:
-        if text and not self.quiet:
-            display.notice(text)
+        display.notices(quiet=self.quiet)(text)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, shown in this order."""
+
     def apply(command: Command) -> Command:
         for option in reversed(options):
             command = option(command)
@@ -26,7 +28,8 @@ def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Com
     return apply
 
 
-device_options = _together(
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress bar, no notices.")
+device_options = together(
     click.option(
         "--device",
         "device_name",
@@ -73,9 +76,9 @@ device_options = _together(
         show_default=True,
         help="Seconds that loading or timing one graph may take.",
     ),
-    click.option("-q", "--quiet", is_flag=True, help="No progress bar, no notices."),
+    quiet_option,
 )
-session_options = _together(
+session_options = together(
     device_options,
     click.option(
         "--precision",

@@ -28,6 +28,16 @@ def accuracy_percent(network: Callable[[Tensor], Tensor], data: DeviceImages) ->
     return 100 * int(right.item()) / len(data)
 
 
+def recalibration_batches(training: DeviceImages, seed: int) -> list[Tensor]:
+    """Training images, as they are, that statistics of batch normalisation are estimated on."""
+    order = np.random.default_rng([seed, 1]).permutation(len(training)).astype(np.intp)
+    batches = min(RECALIBRATION_BATCHES, math.ceil(len(order) / RECALIBRATION_BATCH))
+    return [
+        training.batch(order[number * RECALIBRATION_BATCH : (number + 1) * RECALIBRATION_BATCH])[0]
+        for number in range(batches)
+    ]
+
+
 class SupernetEvaluator:
     """Accuracy of architectures with the weights of a supernet.
 
@@ -49,16 +59,7 @@ class SupernetEvaluator:
         seed: int = 0,
     ) -> None:
         self.supernet, self.held_out, self.shared_statistics = supernet, held_out, shared_statistics
-        order = np.random.default_rng([seed, 1]).permutation(len(training)).astype(np.intp)
-        batches = math.ceil(len(order) / RECALIBRATION_BATCH)
-        self._batches = (
-            []
-            if shared_statistics
-            else [
-                training.batch(order[n * RECALIBRATION_BATCH : (n + 1) * RECALIBRATION_BATCH])[0]
-                for n in range(min(RECALIBRATION_BATCHES, batches))
-            ]
-        )
+        self._batches = [] if shared_statistics else recalibration_batches(training, seed)
 
     def network(self, architecture: Architecture) -> Network:
         """An architecture with its weights and statistics, ready to be used or exported."""

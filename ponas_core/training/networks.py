@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ponas_core.network_weights import path_weights
 from ponas_core.space import Architecture, Layer, SearchSpace
-from ponas_core.training.modules import BlockModule, ConvolutionModule, arrays, set_weights
-from ponas_core.weights import GivenWeights, RandomWeights, Weights
+from ponas_core.training.modules import BlockModule, ConvolutionModule, set_weights
+from ponas_core.weights import RandomWeights, Weights, WeightsOrigin
 
 
 class Network(nn.ModuleDict):
@@ -68,7 +69,22 @@ class Supernet(nn.ModuleDict):
 
     def network(self, architecture: Architecture) -> Network:
         """A network of its own with copies of this supernet's weights."""
-        return Network(architecture, GivenWeights(path_weights(arrays(self), architecture)))
+        return Network(architecture, _PathWeights(self, architecture))
+
+
+class _PathWeights:
+    """The weights of one path of a supernet, by the names that the network itself uses."""
+
+    origin: WeightsOrigin = "trained"
+
+    def __init__(self, supernet: Supernet, architecture: Architecture) -> None:
+        self._state = supernet.state_dict()
+        self._block = {layer.name: str(layer.blocks[op]) for layer, op in architecture.chain}
+
+    def get(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        layer, _, rest = name.partition(".")
+        array: NDArray[np.float32] = self._state[f"{layer}.{self._block[layer]}.{rest}"].cpu().numpy()
+        return array
 
 
 def start_training(network: Network | Supernet, seed: int) -> None:

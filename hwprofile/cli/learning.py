@@ -1,0 +1,233 @@
+"""Commands that train and judge networks: search, train, evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hwprofile.cli.group import main
+from hwprofile.cli.options import json_option, quiet_option, space_option, together
+
+data_option = click.option(
+    "--data",
+    "data_name",
+    metavar="digits|PATH",
+    help="Labelled images: `digits`, a folder or archive of CIFAR-10/100, an .npz, a folder a class.",
+)
+training_options = together(
+    click.option(
+        "--epochs", type=click.IntRange(1), default=30, show_default=True, help="Passes over the data."
+    ),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(2),
+        default=64,
+        show_default=True,
+        help="Images a step learns from.",
+    ),
+    click.option(
+        "--learning-rate",
+        type=click.FloatRange(0, min_open=True),
+        default=0.2,
+        show_default=True,
+        help="Highest one; it warms up, then falls along half a cosine.",
+    ),
+    click.option(
+        "--augment",
+        type=click.Choice(["usual", "none"]),
+        default="usual",
+        show_default=True,
+        help="usual: shifted by up to an eighth, colour images mirrored too.",
+    ),
+    click.option(
+        "--accelerator",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="What trains; auto: a GPU where there is one.",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(1),
+        help="Of the processor.  [default: one for small networks, else all]",
+    ),
+    click.option("--mixed-precision", is_flag=True, help="bfloat16 where it is safe; for GPUs."),
+    click.option(
+        "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random."
+    ),
+    quiet_option,
+)
+
+
+@main.command()
+@click.argument("method", type=click.Choice(["ponas"]))
+@space_option
+@data_option
+@click.option(
+    "--evaluator",
+    "evaluator_name",
+    metavar="tabular[:FILE.csv:COLUMN]",
+    help="Known accuracies instead of a training: those that come with the space, or a column of a file.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("search"),
+    show_default=True,
+    help="Folder for scores.json, supernet.npz, evaluations.jsonl.",
+)
+@click.option(
+    "--table",
+    "table_method",
+    type=click.Choice(["fitted", "progressive", "one-change"]),
+    default="fitted",
+    show_default=True,
+    help="How the score table is filled.",
+)
+@click.option(
+    "--evaluations",
+    type=click.IntRange(2),
+    default=96,
+    show_default=True,
+    help="Networks that fill the table; one-change takes as many as it takes.",
+)
+@click.option(
+    "--held-out",
+    type=click.IntRange(5),
+    default=24,
+    show_default=True,
+    help="Further networks that tell how well the table ranks.",
+)
+@click.option(
+    "--fine-tune-steps",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Steps each candidate is trained on before it is evaluated (--table progressive).",
+)
+@click.option(
+    "--sampling",
+    type=click.Choice(["fair", "uniform"]),
+    default="fair",
+    show_default=True,
+    help="fair: every candidate of a layer is trained equally often.",
+)
+@click.option(
+    "--distillation",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of what a path learns from the largest path instead of the labels; twice the time.",
+)
+@click.option(
+    "--shared-epochs",
+    type=click.IntRange(0),
+    help="Last epochs with statistics of batch normalisation that all networks share, so that each works as "
+    "it is taken out; 0: each gets its own, from the data.  [default: a quarter]",
+)
+@training_options
+@json_option
+def search(
+    method: str,
+    space_name: str,
+    data_name: str | None,
+    evaluator_name: str | None,
+    out: Path,
+    table_method: Any,
+    evaluations: int,
+    held_out: int,
+    fine_tune_steps: int,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train a supernet on your data and fill a score table, from which networks for any budget are taken.
+
+    ponas: one supernet, one table, then `hwprofile specialize --search DIR` for each device and budget.
+    Interrupted, the same command goes on.
+
+    \b
+    Examples:
+      hwprofile search ponas --space digits --data digits --out digits-search
+      hwprofile search ponas --space nasbench-macro --evaluator tabular --out known
+      torchrun --nproc-per-node 2 -m hwprofile search ponas --space cifar-tiny --data cifar-10-python.tar.gz
+    """
+    from hwprofile.search import run_search
+    from hwprofile.supernet_search import TableOptions
+
+    table = TableOptions(table_method, evaluations, held_out, fine_tune_steps, options["seed"])
+    report = run_search(space_name, data_name, evaluator_name, out, table, options)
+    if report is not None:
+        click.echo(json.dumps(report.to_json(), indent=1) if as_json else report.for_people())
+
+
+@main.command()
+@space_option
+@click.option("--arch", required=True, help="Op indexes (2,2,1,...), block strings, or a name.")
+@data_option
+@click.option(
+    "--search",
+    "search_path",
+    type=click.Path(path_type=Path),
+    help="Begin with the weights of the supernet in this folder of `hwprofile search`.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("trained"),
+    show_default=True,
+    help="Folder for network.onnx and weights.npz.",
+)
+@training_options
+@json_option
+def train(
+    space_name: str,
+    arch: str,
+    data_name: str | None,
+    search_path: Path | None,
+    out: Path,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train one network, from nothing or from a supernet, and write it as ONNX with its weights.
+
+    Interrupted, the same command goes on.
+
+    \b
+    Example:
+      hwprofile train --space digits --arch 1,1,2,1,2,1 --data digits --out net
+    """
+    from hwprofile.network_training import run_training
+
+    report = run_training(space_name, arch, data_name, search_path, out, options)
+    if report is not None:
+        click.echo(json.dumps(report.to_json(), indent=1) if as_json else report.for_people())
+
+
+@main.command()
+@click.argument("onnx", type=click.Path(path_type=Path))
+@data_option
+@click.option(
+    "--split",
+    type=click.Choice(["test", "verification", "validation", "training"]),
+    default="test",
+    show_default=True,
+    help="Which part of the data.",
+)
+@quiet_option
+@json_option
+def evaluate(onnx: Path, data_name: str | None, split: Any, quiet: bool, as_json: bool) -> None:
+    """Count how many images an ONNX file gets right, through ONNX Runtime.
+
+    \b
+    Example:
+      hwprofile evaluate net/network.onnx --data digits
+    """
+    from hwprofile.data import needed
+    from hwprofile.display import notices
+    from hwprofile.evaluation import evaluate_file
+
+    report = evaluate_file(onnx, needed(data_name), split, quiet=quiet, tell=notices(quiet=quiet))
+    click.echo(json.dumps(report.to_json(), indent=1) if as_json else report.for_people())

@@ -1,0 +1,123 @@
+"""What the options of `hwprofile search` and `hwprofile train` stand for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwprofile.catalog import accuracies_in, space_named
+from hwprofile.data import needed
+from hwprofile.display import notices
+from hwprofile.errors import BadInput, UserError
+from hwprofile.search_folder import SearchFolder
+from hwprofile.supernet_search import SearchReport, TableOptions, search_known, search_ponas
+from ponas_core.accuracies import KnownAccuracies, published_accuracies
+from ponas_core.complexity import complexity
+from ponas_core.evaluation import TabularEvaluator
+from ponas_core.space import SearchSpace
+
+if TYPE_CHECKING:
+    from hwprofile.training import TrainingData
+    from ponas_core.training.recipe import TrainingRecipe
+
+TABULAR = "tabular"
+WORTH_THREADS_MACS = 1e8
+"""Multiply-accumulates of a batch from which on several threads save time."""
+
+
+def run_search(
+    space_name: str,
+    data_name: str | None,
+    evaluator_name: str | None,
+    out: Path,
+    table: TableOptions,
+    options: Mapping[str, Any],
+) -> SearchReport | None:
+    """Search with a supernet on a data set, or over known accuracies.
+
+    Args:
+        space_name: as typed.
+        data_name: a data set; None with an evaluator.
+        evaluator_name: `tabular` or `tabular:FILE.csv:COLUMN`; None with a data set.
+        out: folder that a search leaves its files in.
+        table: how the score table is filled.
+        options: of the training, as the command names them.
+
+    Returns:
+        What was found; None in a process that only helped to train.
+
+    Raises:
+        BadInput: neither or both of data set and evaluator.
+        UserError: something named is unusable, or the search cannot go on.
+    """
+    space, folder = space_named(space_name), SearchFolder(out)
+    if evaluator_name is not None:
+        if data_name is not None:
+            raise BadInput("give --data to train, or --evaluator for known accuracies, not both")
+        known = _known(space, evaluator_name)
+        return search_known(space, space_name, TabularEvaluator(known), table, folder)
+    data, recipe = learning(space, needed(data_name), options)
+    return search_ponas(space, space_name, data, recipe, table, folder, quiet=options["quiet"])
+
+
+def learning(
+    space: SearchSpace, data_name: str, options: Mapping[str, Any]
+) -> tuple[TrainingData, TrainingRecipe]:
+    """The data set and the recipe that training options stand for; UserError without torch."""
+    # threads that wait for each other in a loop take the processor from whoever else needs it, themselves
+    # included: on two busy cores a training of small networks took ten times as long
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        import torch  # noqa: F401  # told here, in words, before anything else fails for lack of it
+    except ImportError as error:
+        raise UserError("training needs torch: pip install 'hwprofile[search]'") from error
+    from hwprofile.training import TrainingData, accelerator, join_processes
+    from ponas_core.training.batches import Augmentation
+    from ponas_core.training.recipe import TrainingRecipe
+
+    device = accelerator(options["accelerator"], options["threads"] or _threads(space, options["batch_size"]))
+    join_processes(device)
+    data = TrainingData.named(space, data_name, device, notices(quiet=options["quiet"]))
+    shape = space.shape_in
+    usual = Augmentation.usual(shape.channels, shape.height)
+    shared = options.get("shared_epochs")
+    try:
+        recipe = TrainingRecipe(
+            epochs=options["epochs"],
+            batch=options["batch_size"],
+            learning_rate=options["learning_rate"],
+            sampling=options.get("sampling", "fair"),
+            distillation=options.get("distillation", 0.0),
+            shared_epochs=options["epochs"] // 4 if shared is None else shared,
+            augmentation=usual if options["augment"] == "usual" else Augmentation(),
+            seed=options["seed"],
+            mixed_precision=options["mixed_precision"],
+        )
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    return data, recipe
+
+
+def _threads(space: SearchSpace, batch: int) -> int:
+    """Threads that a step is worth: one for small networks, else all processors."""
+    macs = complexity(space, "macs")
+    mean = macs.fixed + sum(float(row.mean()) for row in macs.rows)
+    return 1 if mean * batch < WORTH_THREADS_MACS else len(os.sched_getaffinity(0))
+
+
+def _known(space: SearchSpace, name: str) -> KnownAccuracies:
+    """The accuracies that an evaluator's name stands for."""
+    kind, *place = name.split(":", 1)
+    if kind != TABULAR:
+        raise BadInput(f"--evaluator {name}: write tabular, or tabular:FILE.csv:COLUMN")
+    if not place:
+        known = published_accuracies(space)
+        if known is None:
+            raise UserError(f"space {space.name} comes without accuracies: give tabular:FILE.csv:COLUMN")
+        return known
+    path, _, column = place[0].rpartition(":")
+    if not path:
+        raise BadInput(f"--evaluator {name}: write tabular:FILE.csv:COLUMN")
+    return accuracies_in(space, Path(path), column)

@@ -1,0 +1,267 @@
+"""`hwprofile search ponas`: data in; a trained supernet and a score table out.
+
+Torch is imported when it begins to train: a search over known accuracies needs none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from hwprofile import display
+from hwprofile.errors import UserError
+from hwprofile.search_folder import Journal, SearchFolder
+from ponas_core.evaluation import Evaluator, Ledger
+from ponas_core.held_out import FEWEST, held_out_rank
+from ponas_core.sampling import random_sample
+from ponas_core.score_table import ScoreTable
+from ponas_core.space import Architecture, SearchSpace
+from ponas_core.table_estimation import (
+    FineTune,
+    Settle,
+    evaluated_now,
+    middle_network,
+    one_change_table,
+    progressive_evaluations,
+    progressive_table,
+)
+from ponas_core.table_fit import fitted_estimate
+from ponas_core.verification import binomial_sd
+
+if TYPE_CHECKING:
+    from hwprofile.training import TrainingData
+    from ponas_core.training.recipe import TrainingRecipe
+
+TableMethod: TypeAlias = Literal["fitted", "progressive", "one-change"]
+TABLE_METHODS: tuple[TableMethod, ...] = ("fitted", "progressive", "one-change")
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How a score table is filled.
+
+    Attributes:
+        method: `fitted` to random networks; `progressive`, layer by layer (PONAS); `one-change` from the
+            network of middle blocks.
+        evaluations: networks that are evaluated to fill it, about; one-change takes as many as it takes.
+        held_out: further random networks that tell how well it ranks.
+        fine_tune_steps: batches that a candidate learns from before it is evaluated (progressive only).
+        seed: of what is drawn.
+    """
+
+    method: TableMethod = "fitted"
+    evaluations: int = 96
+    held_out: int = 24
+    fine_tune_steps: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise UserError for options that do not go together."""
+        if self.fine_tune_steps and self.method != "progressive":
+            raise UserError("--fine-tune-steps belong to --table progressive")
+        if self.held_out < FEWEST:
+            raise UserError(f"--held-out needs at least {FEWEST} networks")
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """What a search left.
+
+    Attributes:
+        folder: where.
+        space_name: as typed.
+        table: the score table; its provenance tells the rest.
+        data: name of the data set; None for known accuracies.
+    """
+
+    folder: SearchFolder
+    space_name: str
+    table: ScoreTable
+    data: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "scores": str(self.folder.scores),
+            "weights": None if self.data is None else str(self.folder.supernet),
+            "space": self.table.space,
+            "data": self.data,
+            "provenance": dict(self.table.provenance),
+        }
+
+    def for_people(self) -> str:
+        """What was found, how well it ranks, and what to type next."""
+        told, rank = self.table.provenance, self.table.provenance["held_out"]
+        rows = [
+            [
+                name.capitalize(),
+                f"{rank[name]:.3f}",
+                f"{rank[f'{name}_low']:.3f} to {rank[f'{name}_high']:.3f}",
+            ]
+            for name in ("spearman", "kendall")
+        ]
+        best = self.table.value([int(np.argmax(row)) for row in self.table.rows])
+        data = "" if self.data is None else f" --data {self.data}"
+        return "\n".join(
+            [
+                f"{self.table.space}: score table, {told['method']}, {told['evaluations']} evaluations",
+                "",
+                display.table([f"{rank['networks']} networks held out", "rank correlation", "95 %"], rows),
+                "",
+                f"the table's best network without a budget: {best:.2f} % predicted",
+                f"{self.folder.scores}: written; next: hwprofile specialize --space {self.space_name} "
+                f"--search {self.folder.path}{data} --budget 60%",
+            ]
+        )
+
+
+def search_known(
+    space: SearchSpace, space_name: str, evaluator: Evaluator, options: TableOptions, folder: SearchFolder
+) -> SearchReport:
+    """Fill a table from known accuracies: what a search would do, without the training.
+
+    Raises:
+        UserError: too few networks are known.
+    """
+    folder.make()
+    filling = Ledger(evaluator)
+    table = _with_rank(space, filling, evaluator, options, _table(space, filling, options))
+    table.save(folder.scores)
+    return SearchReport(folder, space_name, table, None)
+
+
+def search_ponas(
+    space: SearchSpace,
+    space_name: str,
+    data: TrainingData,
+    recipe: TrainingRecipe,
+    options: TableOptions,
+    folder: SearchFolder,
+    *,
+    quiet: bool,
+) -> SearchReport | None:
+    """Train a supernet, fill a score table with its accuracies, and say how well it ranks.
+
+    Interrupted at any moment, the same call goes on and ends with the same files.
+
+    Args:
+        space: the space.
+        space_name: as typed.
+        data: what is learned.
+        recipe: how.
+        options: of the table.
+        folder: where everything is left.
+        quiet: no progress.
+
+    Returns:
+        What was found; None in a process that only helped to train.
+
+    Raises:
+        UserError: the folder holds another search, or cannot be written; the training went astray.
+    """
+    from hwprofile.training import BlockTuning, is_first, train
+    from ponas_core.training.accuracy import SupernetEvaluator
+    from ponas_core.training.batch_norm import freeze
+    from ponas_core.training.modules import set_weights
+    from ponas_core.training.networks import Supernet, start_training
+    from ponas_core.weights import GivenWeights
+
+    folder.make()
+    supernet = Supernet(space)
+    start_training(supernet, recipe.seed)
+    weights = train(supernet, space, data, recipe, folder.supernet, {}, quiet=quiet)
+    if not is_first():
+        return None
+    set_weights(supernet, GivenWeights(weights.arrays))  # as the file has them, whoever trained
+    shared = recipe.shared_epochs > 0
+    freeze(supernet, frozen=shared)
+    evaluator = SupernetEvaluator(
+        supernet, data.training, data.validation, shared_statistics=shared, seed=recipe.seed
+    )
+    with display.progress("evaluate networks", quiet=quiet) as bar:
+        total = _evaluations(space, options)
+        journal = Journal(folder.evaluations, weights.digest)
+
+        def paid(architecture: Architecture, accuracy: float) -> None:
+            if not options.fine_tune_steps:  # with weights that change on the way, cells are what is kept
+                journal.append(architecture, accuracy)
+            bar.advance(min(ledger.evaluations, total), total, f"{accuracy:.1f} %")
+
+        history = () if options.fine_tune_steps else journal.history(space)
+        ledger = Ledger(evaluator, history=history, on_new=paid)
+        # what filled the table, whether it was paid for now or before an interruption
+        filling = Ledger(ledger)
+        if options.fine_tune_steps:
+            tuning = BlockTuning(supernet, data, recipe, options.fine_tune_steps, folder, weights)
+            table = _table(space, Ledger(evaluator, on_new=paid), options, tuning.tune, tuning.settle)
+        else:
+            folder.tuned.unlink(missing_ok=True)
+            table = _table(space, filling, options)
+        table = _with_rank(space, filling, ledger, options, table, len(data.validation))
+    told = {
+        "data": weights.about["data"],
+        "recipe": weights.about["recipe"],
+        "weights": weights.digest,
+        "statistics": "shared" if shared else "of each network",
+        "validation_images": len(data.validation),
+    }
+    table = replace(table, provenance={**table.provenance, **told})
+    table.save(folder.scores)
+    return SearchReport(folder, space_name, table, data.dataset.name)
+
+
+def _evaluations(space: SearchSpace, options: TableOptions) -> int:
+    """How many evaluations are expected, held-out ones included."""
+    if options.method == "fitted":
+        return options.evaluations + options.held_out
+    if options.method == "progressive":
+        return progressive_evaluations(space, _contexts(space, options)) + options.held_out
+    return 1 + sum(len(layer.blocks) - 1 for layer in space.layers) + options.held_out
+
+
+def _contexts(space: SearchSpace, options: TableOptions) -> int:
+    cells = sum(len(layer.blocks) for layer in space.layers)
+    return max(1, round(options.evaluations / cells))
+
+
+def _table(
+    space: SearchSpace,
+    ledger: Ledger,
+    options: TableOptions,
+    fine_tune: FineTune | None = None,
+    settle: Settle = evaluated_now,
+) -> ScoreTable:
+    rng = np.random.default_rng([options.seed, 0])
+    try:
+        if options.method == "fitted":
+            return fitted_estimate(
+                space, ledger, rng, min(options.evaluations, space.size - options.held_out)
+            )
+        if options.method == "one-change":
+            return one_change_table(space, ledger, middle_network(space))
+        contexts = _contexts(space, options)
+        return progressive_table(space, ledger, rng, contexts=contexts, fine_tune=fine_tune, settle=settle)
+    except (KeyError, ValueError) as error:
+        raise UserError(str(error.args[0])) from error
+
+
+def _with_rank(
+    space: SearchSpace,
+    filling: Ledger,
+    evaluator: Evaluator,
+    options: TableOptions,
+    table: ScoreTable,
+    images: int | None = None,
+) -> ScoreTable:
+    """The table with what further random networks say of it."""
+    rng = np.random.default_rng([options.seed, 1])
+    filled = [architecture for architecture, _ in filling.history]
+    try:
+        networks = random_sample(space, rng, options.held_out, without=filled)
+        accuracies = [evaluator.accuracy(network) for network in networks]
+        noise_sd = None if images is None else binomial_sd(float(np.mean(accuracies)), images)
+        return held_out_rank(table, networks, accuracies, rng, noise_sd)
+    except (KeyError, ValueError) as error:
+        raise UserError(str(error.args[0])) from error
