@@ -14,7 +14,7 @@ from hwprofile import display
 from hwprofile.data import Split, batches, dataset_named, split_named
 from hwprofile.errors import UserError
 from ponas_core.accuracies import CountedAccuracy
-from ponas_core.datasets.images import Dataset
+from ponas_core.datasets.images import Dataset, LabelledImages
 from ponas_core.datasets.normalization import Normalization
 from ponas_core.operators import TensorShape
 
@@ -107,11 +107,31 @@ def evaluate(
         channels = images.images.shape.channels
         normalization = Normalization((0.0,) * channels, (1.0,) * channels)
         tell(f"{path} does not say what it reads: it gets pixels divided by 255")
-    right, done = 0, 0
     with display.progress("evaluate", quiet=quiet) as progress:
-        for found in classifier.predicted(map(normalization.apply, batches(images))):
-            right += int(np.count_nonzero(found == images.labels[done : done + len(found)]))
-            done += len(found)
-            progress.advance(done, len(images), f"{done} images")
-    counted = CountedAccuracy(right, len(images))
+        counted = count_right(classifier, images, normalization, progress)
     return Evaluation(path, counted, dataset.name, split, dataset.notice)
+
+
+def count_right(
+    classifier: Classifier,
+    images: LabelledImages,
+    normalization: Normalization | None = None,
+    progress: display.SilentProgress | display.BarProgress | None = None,
+) -> CountedAccuracy:
+    """On how many images a graph is right.
+
+    Args:
+        classifier: the graph.
+        images: of the shape that it reads.
+        normalization: what it reads; None for what its metadata say.
+        progress: told after every batch.
+    """
+    normalization = normalization or Normalization.from_notes(classifier.notes)
+    assert normalization is not None
+    right, done = 0, 0
+    for found in classifier.predicted(map(normalization.apply, batches(images))):
+        right += int(np.count_nonzero(found == images.labels[done : done + len(found)]))
+        done += len(found)
+        if progress is not None:
+            progress.advance(done, len(images), f"{done} images")
+    return CountedAccuracy(right, len(images))

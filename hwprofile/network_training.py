@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devices.inference import Classifier
 from hwprofile.catalog import space_named
@@ -15,9 +15,14 @@ from hwprofile.evaluation import Evaluation, evaluate
 from hwprofile.export import export_onnx
 from hwprofile.search import learning
 from hwprofile.search_folder import SearchFolder
-from ponas_core.network_weights import path_weights
+from ponas_core.datasets.images import Dataset
+from ponas_core.network_weights import WeightsFile, path_weights
 from ponas_core.space import Architecture
 from ponas_core.weights import GivenWeights
+
+if TYPE_CHECKING:
+    from hwprofile.training import TrainingData
+    from ponas_core.training.recipe import TrainingRecipe
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,46 @@ def run_training(
     except ValueError as error:
         raise UserError(str(error)) from error
     data, recipe = learning(space, needed(data_name), {**options, "shared_epochs": 0})
+    began = None if search_path is None else SearchFolder(search_path).trained()[0]
+    weights = trained_weights(architecture, data, recipe, out, began, quiet=options["quiet"])
+    if weights is None:
+        return None
+    path = out / "network.onnx"
+    export_onnx(architecture, path, weights, notes=data.notes)
+    return TrainedNetwork(architecture, evaluate_exported(path, data.dataset, quiet=options["quiet"]))
+
+
+def evaluate_exported(path: Path, dataset: Dataset, *, quiet: bool) -> Evaluation:
+    """How accurate a file is on test images; on verification images where there are none."""
+    split: Split = "test" if dataset.test is not None else "verification"
+    return evaluate(path, Classifier(path.read_bytes()), dataset, split, quiet=quiet)
+
+
+def trained_weights(
+    architecture: Architecture,
+    data: TrainingData,
+    recipe: TrainingRecipe,
+    out: Path,
+    began: WeightsFile | None,
+    *,
+    quiet: bool,
+) -> GivenWeights | None:
+    """Train one network; the training lives in `weights.npz`.
+
+    Args:
+        architecture: the network.
+        data: what it learns.
+        recipe: how.
+        out: folder of the file.
+        began: a supernet whose weights it begins with; None to begin with nothing.
+        quiet: no progress.
+
+    Returns:
+        The weights, with statistics over training images; None in a process that only helped.
+
+    Raises:
+        UserError: the supernet does not fit, or the training cannot go on.
+    """
     from hwprofile.training import is_first, train
     from ponas_core.training.accuracy import recalibration_batches
     from ponas_core.training.batch_norm import recalibrate_bn
@@ -83,24 +128,15 @@ def run_training(
     folder.make()
     network = Network(architecture)
     start_training(network, recipe.seed)
-    about: dict[str, Any] = {"architecture": str(architecture), "began_with": None}
-    if search_path is not None:
-        weights, _ = SearchFolder(search_path).trained()
-        about["began_with"] = weights.digest
-        try:
-            set_weights(network, GivenWeights(path_weights(weights.arrays, architecture)))
-        except (KeyError, ValueError) as error:
-            raise UserError(f"{search_path} does not fit {architecture}: {error.args[0]}") from error
-    trained = train(network, space, data, recipe, out / "weights.npz", about, quiet=options["quiet"])
+    about: dict[str, Any] = {"architecture": str(architecture), "began_with": began and began.digest}
+    try:
+        if began is not None:
+            set_weights(network, GivenWeights(path_weights(began.arrays, architecture)))
+    except (KeyError, ValueError) as error:
+        raise UserError(f"the supernet's weights do not fit {architecture}: {error.args[0]}") from error
+    trained = train(network, architecture.space, data, recipe, out / "weights.npz", about, quiet=quiet)
     if not is_first():
         return None
     set_weights(network, GivenWeights(trained.arrays))
     final = recalibrate_bn(network, recalibration_batches(data.training, recipe.seed))
-    path = out / "network.onnx"
-    notes = {**data.normalization.notes(), "classes": ",".join(data.dataset.classes)}
-    export_onnx(architecture, path, GivenWeights(arrays(final)), notes=notes)
-    split: Split = "test" if data.dataset.test is not None else "verification"
-    classifier = Classifier(path.read_bytes())
-    return TrainedNetwork(
-        architecture, evaluate(path, classifier, data.dataset, split, quiet=options["quiet"])
-    )
+    return GivenWeights(arrays(final))

@@ -11,6 +11,7 @@ from typing import Any
 from hwprofile.budget import Budget, in_words
 from hwprofile.display import table
 from hwprofile.profile import Profile
+from hwprofile.scores_and_weights import ExportedNetwork
 from hwprofile.specialize import Candidate, Specialization
 from ponas_core.closed_loop import Latency
 from ponas_core.complexity import COMPLEXITIES, complexity
@@ -29,22 +30,26 @@ class Result:
         budgets: as typed.
         scores: what was maximised.
         profile: what the model was fitted on.
-        onnx: the exported network; None when nothing was written.
+        network: the exported network; None when nothing was written.
     """
 
     found: Specialization
     budgets: Sequence[Budget]
     scores: Scores
     profile: Profile
-    onnx: Path | None
+    network: ExportedNetwork | None
 
     @property
     def score_kind(self) -> str:
-        """`accuracy` when the winner's accuracy is known, `accuracy-predicted` from a table, or a proxy."""
-        table = self.scores.table
-        if table.kind == "accuracy" and not self.scores.is_known(self.found.chosen.architecture):
-            return "accuracy-predicted"
-        return table.kind
+        """What the winner's score is.
+
+        `accuracy` where it is known, `accuracy-checked` by table and images that did not fill it,
+        `accuracy-predicted` by the table alone, or a proxy.
+        """
+        table, chosen = self.scores.table, self.found.chosen.architecture
+        if table.kind != "accuracy" or self.scores.is_known(chosen):
+            return table.kind
+        return "accuracy-checked" if self.scores.is_checked(chosen) else "accuracy-predicted"
 
     @property
     def holds_budget(self) -> bool | None:
@@ -87,8 +92,7 @@ class Result:
             "profile_disturbed": self.profile.why_disturbed(),
             "latency_table": self.found.table,
             "identity": dict(self.profile.header.identity),
-            "weights": "random",
-            "onnx": None if self.onnx is None else str(self.onnx),
+            **(ExportedNetwork.NOTHING if self.network is None else self.network.to_json()),
         }
 
     def _budget_json(self) -> dict[str, float]:
@@ -201,8 +205,8 @@ class Result:
                 "proved: no network scores higher within the predicted latency "
                 f"({found.solve_ms:.1f} ms to solve)"
             )
-        where = f"{self.onnx}: " if self.onnx else ""
-        lines.append(f"{where}architecture only, untrained (random weights)")
+        if self.network is not None:
+            lines.append(self.network.words())
         return lines
 
     def _holds_line(self) -> str:

@@ -52,6 +52,11 @@ class SearchFolder:
         """Every evaluation of a network, one line each."""
         return self.path / "evaluations.jsonl"
 
+    @property
+    def verifications(self) -> Path:
+        """Accuracies of the table's best networks on images that did not fill it."""
+        return self.path / "verifications.jsonl"
+
     def trained(self) -> tuple[WeightsFile, ScoreTable]:
         """Weights and scores of a finished search.
 

@@ -25,19 +25,18 @@ from hwprofile.budget import Budget
 from hwprofile.catalog import (
     default_table,
     finished_profile,
-    scores_named,
     space_named,
     unfinished_path,
 )
 from hwprofile.doctor import Diagnosis, diagnose
 from hwprofile.errors import BudgetInfeasible, DeviceUnreachable, UserError
-from hwprofile.export import export_onnx
 from hwprofile.front import Front, front_of
 from hwprofile.latency import SpaceLatency
 from hwprofile.networks_csv import latencies_csv, ops_in
 from hwprofile.profile import Profile, identity_differences
 from hwprofile.recording import PREFIX, replay_device
 from hwprofile.result import Result
+from hwprofile.scores_and_weights import ScoresAndWeights
 from hwprofile.specialize import Specialization, Specializer
 from hwprofile.subjects import (
     KernelsSubject,
@@ -50,7 +49,6 @@ from hwprofile.validation import Validation, validate
 from hwprofile.verification import Verifier
 from ponas_core.solve import Infeasible
 from ponas_core.space import SearchSpace
-from ponas_core.weights import RandomWeights
 
 if TYPE_CHECKING:
     from hwprofile.onnx_prediction import FilePrediction
@@ -206,12 +204,11 @@ class Session:
         self,
         space_name: str,
         profile_path: Path | None,
-        scores_name: str | None,
+        source: ScoresAndWeights,
         budgets: Sequence[Budget],
         *,
         measure: bool = True,
         out: Path = Path(),
-        seed: int = 0,
     ) -> Result:
         """The best network within all budgets: solved, exported and, with `measure`, measured.
 
@@ -219,11 +216,12 @@ class Session:
 
         Raises:
             BudgetInfeasible: no network holds the budgets; the message gives the smallest reachable value.
+            UserError: something named is unusable.
         """
         for budget in budgets:
             self._tell(budget.notice)
         space = space_named(space_name)
-        scores = scores_named(space, scores_name)
+        supernet, scores = source.found(space, self._tell)
         profile = self.profile(space, space_name, profile_path)
         if measure and profile_path is not None:  # one that was found or benched here fits already
             check_fits(
@@ -233,9 +231,9 @@ class Session:
         if not specializer.binding:
             self._tell(specializer.not_binding_words())
         found = self._specialization(specializer, profile, space_name, measure=measure)
-        network = out / "network.onnx"
-        export_onnx(found.chosen.architecture, network, RandomWeights(seed), self.device.settings.batch)
-        result = Result(found, budgets, scores, profile, network)
+        batch = self.device.settings.batch
+        written = source.export(found.chosen.architecture, supernet, out, batch, quiet=self.quiet)
+        result = Result(found, budgets, scores, profile, written)
         result.save(out / "result.json")
         return result
 
@@ -251,10 +249,10 @@ class Session:
         except Infeasible as error:
             raise BudgetInfeasible(specializer.infeasible_words(error)) from error
 
-    def pareto(self, space_name: str, profile_path: Path | None, scores_name: str | None) -> Front:
+    def pareto(self, space_name: str, profile_path: Path | None, source: ScoresAndWeights) -> Front:
         """Every network that no other beats in both predicted latency and score."""
         space = space_named(space_name)
-        scores = scores_named(space, scores_name)
+        _, scores = source.found(space, self._tell)
         profile = self.profile(space, space_name, profile_path)
         return front_of(SpaceLatency.from_profile(profile, space), scores)
 

@@ -84,11 +84,18 @@ class TrainingData:
         """Images as the networks read them."""
         return DeviceImages(images, self.normalization, self.device)
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """What an exported file says of its input and its classes."""
+        classes = ",".join(self.dataset.classes)
+        return {**self.normalization.notes(), "classes": classes, "data": self.dataset.name}
+
     def about(self, space: SearchSpace) -> dict[str, Any]:
         """What a training on it rests on, for its file."""
         return {
             "data": {"name": self.dataset.name, "digest": self.dataset.digest, "notice": self.dataset.notice},
             "normalization": self.normalization.notes(),
+            "classes": list(self.dataset.classes),
             "blocks": [[str(block) for block in layer.blocks] for layer in space.layers],
         }
 

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,15 @@ class WeightsFile:
             raise WeightsError(f'{path} is no file of weights: it lacks "file": "{_KIND}"')
         _check_version(path, about.pop("schema_version", None))
         return cls(str(about.pop("space", "")), arrays, about)
+
+
+def shipped_weights(space_name: str) -> WeightsFile | None:
+    """The supernet that comes with a space; None where none does."""
+    file = resources.files("ponas_core.data").joinpath(f"{space_name}.npz")
+    if not file.is_file():
+        return None
+    with resources.as_file(file) as path:
+        return WeightsFile.load(path)
 
 
 def path_weights(arrays: Arrays, architecture: Architecture) -> dict[str, NDArray[Any]]:

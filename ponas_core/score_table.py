@@ -7,13 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ponas_core.accuracies import KnownAccuracies
 from ponas_core.complexity import complexity
+from ponas_core.cost import Limit
 from ponas_core.space import Architecture, SearchSpace
 
 SCHEMA_VERSION = 1
@@ -139,17 +140,49 @@ def macs_proxy(space: SearchSpace) -> ScoreTable:
     )
 
 
+class Check(Protocol):
+    """What looks at the best networks of a table anew, on images that did not fill it."""
+
+    def get(self, architecture: Architecture) -> float | None:
+        """Accuracy of a network in per cent by table and images together; None where it was not looked at."""
+        ...
+
+    def best(
+        self, space: SearchSpace, table: ScoreTable, limits: Sequence[Limit], count: int
+    ) -> list[Architecture]:
+        """At least `count` of the table's best networks under limits, where there are so many, looked at now.
+
+        Raises:
+            Infeasible: no network holds the limits.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Scores:
-    """What a search maximises: a table, and the true values where they are known."""
+    """What a search maximises.
+
+    Attributes:
+        table: tells a value of every network.
+        known: true values, where they are known.
+        check: looks at the table's best anew, where there are images to do so.
+    """
 
     table: ScoreTable
     known: KnownAccuracies | None = None
+    check: Check | None = None
 
     def value(self, architecture: Architecture) -> float:
-        """The known value of a network, else the table's."""
-        true = self.known.get(architecture) if self.known else None
-        return self.table.value(architecture.ops) if true is None else true
+        """The known value of a network, else the checked one, else the table's."""
+        for source in (self.known, self.check):
+            found = source.get(architecture) if source else None
+            if found is not None:
+                return found
+        return self.table.value(architecture.ops)
+
+    def is_checked(self, architecture: Architecture) -> bool:
+        """Whether `value` rests on images that did not fill the table."""
+        return self.check is not None and self.check.get(architecture) is not None
 
     def is_known(self, architecture: Architecture) -> bool:
         """Whether `value` is a known accuracy, not the table's."""

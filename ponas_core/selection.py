@@ -33,8 +33,9 @@ class Selection:
 def select(space: SearchSpace, scores: Scores, limits: Sequence[Limit], count: int) -> Selection:
     """The best architectures under limits.
 
-    Where every network's accuracy is known, the known ones decide. Where some are, the best of the table are
-    ranked anew by what is known of them. Else the table decides; its optimum is exact.
+    Where every network's accuracy is known, the known ones decide. Where some are, or images are at hand to
+    check networks on, the best of the table are ranked anew by that. Else the table decides; its optimum is
+    exact.
 
     Args:
         space: the space.
@@ -47,6 +48,10 @@ def select(space: SearchSpace, scores: Scores, limits: Sequence[Limit], count: i
     """
     if scores.known is not None and len(scores.known.values) == space.size:
         return Selection(_by_known(space, scores.known, limits, count), optimal=True)
+    if scores.check is not None:
+        checked = scores.check.best(space, scores.table, limits, count)
+        ranked = sorted(checked, key=scores.value, reverse=True)
+        return Selection(tuple(ranked[:count]), optimal=ranked[0] == checked[0])
     # with several limits every further solution is an integer program of its own
     compared = COMPARED if len(limits) < 2 else COMPARED_SLOWLY
     pool = count if scores.known is None else max(count, compared)

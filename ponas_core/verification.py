@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ponas_core.cost import Limit
-from ponas_core.evaluation import Evaluator
+from ponas_core.evaluation import Evaluator, ledger_of
 from ponas_core.held_out import residuals_of
 from ponas_core.score_table import CEILING, ScoreTable, ScoreTableError, log_error
 from ponas_core.solve import k_best
 from ponas_core.space import Architecture, SearchSpace
 
+CHECKED = 8
+"""Networks that are looked at for each budget."""
 _MOST_ASKED = 8
 """How many times as many solutions are asked for, at most, where some are spellings of one network."""
 
@@ -108,6 +110,40 @@ def verify(
         for network, says, seen in zip(networks, predicted, observed, strict=True)
     )
     return Verification(candidates, weight, noise_sd, table_sd or 0.0)
+
+
+class ImageCheck:
+    """Looks at the best networks of a table anew, and remembers what came of it.
+
+    Args:
+        evaluator: tells accuracies on images that did not fill the table.
+        images: how many; from them follows the noise of an accuracy.
+    """
+
+    def __init__(self, evaluator: Evaluator, images: int) -> None:
+        self._evaluator, self._images = ledger_of(evaluator), images
+        self._posteriors: dict[tuple[int, ...], float] = {}
+
+    def get(self, architecture: Architecture) -> float | None:
+        """Posterior accuracy in per cent of a network that was looked at, else None."""
+        return self._posteriors.get(architecture.ops)
+
+    def best(
+        self, space: SearchSpace, table: ScoreTable, limits: Sequence[Limit], count: int
+    ) -> list[Architecture]:
+        """The table's best networks under limits, at least eight where there are so many.
+
+        Raises:
+            Infeasible: no network holds the limits.
+            ScoreTableError: the table does not speak of accuracy, or does not tell its own errors.
+        """
+        networks = distinct_best(space, table, limits, 1)
+        noise_sd = binomial_sd(min(max(table.value(networks[0].ops), 1.0), 99.0), self._images)
+        count = max(CHECKED, count)
+        found = verify(space, table, limits, self._evaluator, noise_sd=noise_sd, count=count)
+        for candidate in found.candidates:
+            self._posteriors[candidate.architecture.ops] = candidate.posterior
+        return [candidate.architecture for candidate in found.candidates]
 
 
 def observation_weight(table_sd: float, noise_sd: float) -> float:

@@ -10,9 +10,11 @@ import click
 
 from hwprofile.cli.group import main
 from hwprofile.cli.options import (
+    data_option,
     json_option,
     profile_option,
     scores_option,
+    search_option,
     session_of,
     session_options,
     space_option,
@@ -42,6 +44,15 @@ from hwprofile.errors import NotTrustworthy
     help="Folder for result.json and network.onnx.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the exported random weights.")
+@search_option
+@data_option
+@click.option(
+    "--fine-tune",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Epochs that the chosen network learns on by itself, from --data.",
+)
 @strict_option
 @json_option
 def specialize(
@@ -52,6 +63,9 @@ def specialize(
     measure: bool,
     out: Path,
     seed: int,
+    search_path: Path | None,
+    data_name: str | None,
+    fine_tune: int,
     strict: bool,
     as_json: bool,
     **options: Any,
@@ -59,18 +73,22 @@ def specialize(
     """Find the most accurate network that holds a budget, export it, and measure that it does.
 
     Benches first if there is no profile. A measured network that breaks the budget corrects the model, and
-    the search goes on.
+    the search goes on. With --search the network has the weights that the search has trained; with --data
+    the best candidates are checked on images that the search did not see, and the file on test images.
 
     \b
     Examples:
       hwprofile specialize --budget 60%
       hwprofile specialize --space proxyless --scores macs --budget 5ms --out small/
+      hwprofile specialize --space digits --search digits-search --data digits --budget 80us
     """
     from hwprofile.budget import parse_budget
+    from hwprofile.scores_and_weights import ScoresAndWeights
 
     budgets = [parse_budget(text) for text in budget_texts]
+    source = ScoresAndWeights(scores_name, search_path, data_name, fine_tune, seed)
     result = session_of(options).specialize(
-        space_name, profile_path, scores_name, budgets, measure=measure, out=out, seed=seed
+        space_name, profile_path, source, budgets, measure=measure, out=out
     )
     click.echo(json.dumps(result.to_json(), indent=1) if as_json else result.for_people())
     if strict and result.holds_budget is False:
@@ -82,9 +100,15 @@ def specialize(
 @space_option
 @profile_option
 @scores_option
+@search_option
 @json_option
 def pareto(
-    space_name: str, profile_path: Path | None, scores_name: str | None, as_json: bool, **options: Any
+    space_name: str,
+    profile_path: Path | None,
+    scores_name: str | None,
+    search_path: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Show every network that no other beats in both latency and score.
 
@@ -93,8 +117,10 @@ def pareto(
       hwprofile pareto --space nasbench-macro
     """
     from hwprofile.front import for_people, to_json
+    from hwprofile.scores_and_weights import ScoresAndWeights
 
-    front = session_of(options).pareto(space_name, profile_path, scores_name)
+    source = ScoresAndWeights(scores_name, search_path)
+    front = session_of(options).pareto(space_name, profile_path, source)
     click.echo(json.dumps(to_json(front), indent=1) if as_json else for_people(front))
 
 

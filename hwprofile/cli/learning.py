@@ -9,14 +9,15 @@ from typing import Any
 import click
 
 from hwprofile.cli.group import main
-from hwprofile.cli.options import json_option, quiet_option, space_option, together
-
-data_option = click.option(
-    "--data",
-    "data_name",
-    metavar="digits|PATH",
-    help="Labelled images: `digits`, a folder or archive of CIFAR-10/100, an .npz, a folder a class.",
+from hwprofile.cli.options import (
+    data_option,
+    json_option,
+    quiet_option,
+    search_option,
+    space_option,
+    together,
 )
+
 training_options = together(
     click.option(
         "--epochs", type=click.IntRange(1), default=30, show_default=True, help="Passes over the data."
@@ -167,12 +168,7 @@ def search(
 @space_option
 @click.option("--arch", required=True, help="Op indexes (2,2,1,...), block strings, or a name.")
 @data_option
-@click.option(
-    "--search",
-    "search_path",
-    type=click.Path(path_type=Path),
-    help="Begin with the weights of the supernet in this folder of `hwprofile search`.",
-)
+@search_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

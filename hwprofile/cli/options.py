@@ -126,6 +126,19 @@ scores_option = click.option(
     help="What to maximise: a .csv with arch,accuracy, a .json score table, or `macs` as a proxy; "
     "default: the accuracies that come with the space.",
 )
+data_option = click.option(
+    "--data",
+    "data_name",
+    metavar="digits|PATH",
+    help="Labelled images: `digits`, a folder or archive of CIFAR-10/100, an .npz, a folder a class.",
+)
+search_option = click.option(
+    "--search",
+    "search_path",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Take the weights that `hwprofile search` has left in this folder.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 strict_option = click.option("--strict", is_flag=True, help="Exit with 3 if the result is not trustworthy.")
 

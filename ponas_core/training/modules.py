@@ -36,7 +36,7 @@ def _hard_sigmoid(x: Tensor) -> Tensor:
     return functional.relu6(x + 3) / 6
 
 
-_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "linear": lambda x: x,
     "relu": functional.relu,
     "relu6": functional.relu6,
@@ -76,7 +76,7 @@ class ConvolutionModule(nn.Module):
             x, self.mean, self.variance, self.gamma, self.beta,
             batch_statistics, self.momentum, BATCH_NORM_EPSILON,
         )  # fmt: skip
-        return _ACTIVATIONS[kind.activation](x)
+        return ACTIVATIONS[kind.activation](x)
 
 
 class SqueezeExciteModule(nn.Module):
@@ -112,7 +112,7 @@ class ClassifierModule(nn.Module):
 
     def __init__(self, operator: Classifier) -> None:
         super().__init__()
-        self.activation = _ACTIVATIONS[operator.activation]
+        self.activation = ACTIVATIONS[operator.activation]
         hidden = operator.hidden
         self.hidden = nn.Conv2d(operator.channels, hidden, 1, bias=False) if hidden else None
         self.weight = nn.Parameter(torch.empty(operator.classes, hidden or operator.channels))

@@ -15,6 +15,7 @@ from devices.settings import Settings
 from hwprofile.budget import parse_budget
 from hwprofile.errors import BudgetInfeasible
 from hwprofile.result import Result
+from hwprofile.scores_and_weights import ScoresAndWeights
 from hwprofile.session import Session
 from ponas_core.closed_loop import CHOOSING_PROCESSES, CONFIRMING_PROCESSES
 
@@ -27,7 +28,7 @@ def session(home: Path) -> Session:
 
 
 def specialize(session: Session, space: Path, budget: str, out: Path) -> Result:
-    return session.specialize(str(space), None, "macs", [parse_budget(budget)], out=out)
+    return session.specialize(str(space), None, ScoresAndWeights("macs"), [parse_budget(budget)], out=out)
 
 
 def test_the_winner_is_measured_exported_and_reported(

@@ -1,0 +1,171 @@
+"""Which weights the network of a specialisation is exported with, and how accurate the file is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hwprofile.catalog import scores_named
+from hwprofile.errors import BadInput, UserError
+from hwprofile.evaluation import accuracy_words
+from hwprofile.export import export_onnx
+from hwprofile.search_folder import SearchFolder
+from hwprofile.trained import TrainedSupernet, searched, shipped
+from ponas_core.accuracies import CountedAccuracy, published_test_accuracy
+from ponas_core.score_table import Scores
+from ponas_core.space import Architecture, SearchSpace
+from ponas_core.weights import RandomWeights, Weights
+
+FINE_TUNING_RATE = 0.1
+"""Learning rate of fine-tuning, as a share of that of the search."""
+
+
+@dataclass(frozen=True)
+class ExportedNetwork:
+    """A file with what is known of its weights.
+
+    Attributes:
+        onnx: the file.
+        learned_from: name of the data; None for random weights.
+        counted: accuracy on images that chose nothing; None where it is not known.
+        images: what was counted on, such as `test images of digits`.
+    """
+
+    onnx: Path
+    learned_from: str | None = None
+    counted: CountedAccuracy | None = None
+    images: str | None = None
+
+    NOTHING: ClassVar[dict[str, Any]] = {"weights": None, "onnx": None}
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; accuracies in per cent."""
+        found: dict[str, Any] = {
+            "weights": "random" if self.learned_from is None else "trained",
+            "onnx": str(self.onnx),
+        }
+        if self.learned_from is not None:
+            found["learned_from"] = self.learned_from
+        if self.counted is not None:
+            low, high = self.counted.interval()
+            found["counted"] = {
+                "accuracy": self.counted.percent,
+                "accuracy_low": low,
+                "accuracy_high": high,
+                "images": self.counted.images,
+                "of": self.images,
+            }
+        return found
+
+    def words(self) -> str:
+        """One line."""
+        if self.learned_from is None:
+            return f"{self.onnx}: architecture only, untrained (random weights)"
+        if self.counted is None:
+            return f"{self.onnx}: trained on {self.learned_from}; give --data to have its accuracy counted"
+        return f"{self.onnx}: trained, {accuracy_words(self.counted)} of {self.counted.images} {self.images}"
+
+
+@dataclass(frozen=True)
+class ScoresAndWeights:
+    """What is maximised, and the weights that a chosen network is exported with.
+
+    Attributes:
+        scores: `macs`, a .csv or a .json; None for those of the search, or that come with the space.
+        search: folder of a search; None for what comes with the space.
+        data: name of a data set that candidates are checked on and the result is tested on; None for none.
+        fine_tune: epochs that the chosen network learns on, by itself.
+        seed: of random weights, where there are no others.
+    """
+
+    scores: str | None = None
+    search: Path | None = None
+    data: str | None = None
+    fine_tune: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for options that need others."""
+        if self.fine_tune and self.data is None:
+            raise BadInput("--fine-tune needs --data to learn from")
+
+    def found(
+        self, space: SearchSpace, tell: Callable[[str | None], None]
+    ) -> tuple[TrainedSupernet | None, Scores]:
+        """The supernet, where there is one, and what is maximised.
+
+        Raises:
+            BadInput: two places for scores.
+            UserError: something named is unusable.
+        """
+        if self.search is not None:
+            if self.scores is not None:
+                raise BadInput("give --search or --scores, not both: a search has scores of its own")
+            return searched(space, SearchFolder(self.search), self.data, tell)
+        supernet = shipped(space) if self.scores is None else None
+        if self.data is not None and supernet is None:
+            raise BadInput("--data checks trained networks: give --search, the folder of `hwprofile search`")
+        if supernet is not None and self.data is not None:
+            supernet = supernet.with_data(self.data, tell)
+        return supernet, scores_named(space, self.scores)
+
+    def export(
+        self,
+        architecture: Architecture,
+        supernet: TrainedSupernet | None,
+        out: Path,
+        batch: int,
+        *,
+        quiet: bool,
+    ) -> ExportedNetwork:
+        """Write `network.onnx`, and count how accurate the file is where there are images.
+
+        Raises:
+            UserError: the place cannot be written, or a training cannot go on.
+        """
+        path = out / "network.onnx"
+        if supernet is None:
+            export_onnx(architecture, path, RandomWeights(self.seed), batch)
+            return ExportedNetwork(path)
+        weights = self._fine_tuned(architecture, supernet, out, quiet=quiet) or supernet.weights_of(
+            architecture
+        )
+        export_onnx(architecture, path, weights, batch, supernet.notes)
+        if supernet.dataset is not None:
+            from hwprofile.network_training import evaluate_exported
+
+            found = evaluate_exported(path, supernet.dataset, quiet=quiet)
+            images = f"{found.split} images of {found.data}"
+            return ExportedNetwork(path, supernet.data_name, found.counted, images)
+        known = published_test_accuracy(architecture) if self.search is None else None
+        return ExportedNetwork(path, supernet.data_name, known, f"test images of {supernet.data_name}")
+
+    def _fine_tuned(
+        self, architecture: Architecture, supernet: TrainedSupernet, out: Path, *, quiet: bool
+    ) -> Weights | None:
+        """Weights of the network after it learned on by itself; None where that was not asked for."""
+        if not self.fine_tune or self.data is None:
+            return None
+        from hwprofile.network_training import trained_weights
+        from hwprofile.search import learning
+
+        recipe = supernet.weights.about["recipe"]
+        options = {
+            "accelerator": "auto",
+            "threads": None,
+            "epochs": self.fine_tune,
+            "batch_size": int(recipe["batch"]),
+            "learning_rate": FINE_TUNING_RATE * float(recipe["learning_rate"]),
+            "augment": "usual",
+            "shared_epochs": 0,
+            "seed": int(recipe["seed"]),
+            "mixed_precision": bool(recipe["mixed_precision"]),
+            "quiet": quiet,
+        }
+        data, how = learning(architecture.space, self.data, options)
+        weights = trained_weights(architecture, data, how, out, supernet.weights, quiet=quiet)
+        if weights is None:
+            raise UserError("--fine-tune runs in one process")
+        return weights
