@@ -8,7 +8,7 @@ cost about as much as 1,000. Writes `arch,validation,test`: accuracies in per ce
 supernet's weights beside it. That is how the files that come with the space `cifar-tiny` were made:
 
     hwprofile search ponas --space cifar-tiny --data cifar10_jpeg.npz --out ct --epochs 48 --shared-epochs 12
-    python -m benchmarks.every_network --search ct --data cifar10_jpeg.npz --images 2500 \\
+    python -m benchmarks.every_network --search ct --data cifar10_jpeg.npz --images 2500
         --out ponas_core/data/cifar-tiny.csv.gz --weights ponas_core/data/cifar-tiny.npz
 """
 
@@ -35,7 +35,7 @@ from ponas_core.datasets.images import LabelledImages
 from ponas_core.operators import BATCH_NORM_EPSILON
 from ponas_core.space import SearchSpace
 from ponas_core.training.batches import DeviceImages
-from ponas_core.training.modules import BlockModule, ConvolutionModule, set_weights
+from ponas_core.training.modules import ACTIVATIONS, BlockModule, ConvolutionModule, set_weights
 from ponas_core.training.networks import Supernet
 from ponas_core.weights import GivenWeights, fold_batch_norm
 
@@ -57,17 +57,15 @@ def folded(block: BlockModule) -> Step:
 
 
 def _folded_convolution(part: ConvolutionModule) -> Step:
-    arrays = [
-        getattr(part, name).detach().numpy() for name in ("weight", "gamma", "beta", "mean", "variance")
-    ]
-    weight, bias = (torch.from_numpy(array) for array in fold_batch_norm(*arrays, BATCH_NORM_EPSILON))
-    weight = weight.contiguous(memory_format=torch.channels_last)
-    kind = part.operator
-    acts = {"linear": lambda x: x, "relu": functional.relu_, "relu6": functional.relu6}
+    tensors = (part.weight, part.gamma, part.beta, part.mean, part.variance)
+    kernel, gamma, beta, mean, variance = (tensor.detach().numpy() for tensor in tensors)
+    folded_kernel, folded_bias = fold_batch_norm(kernel, gamma, beta, mean, variance, BATCH_NORM_EPSILON)
+    weight = torch.from_numpy(folded_kernel).contiguous(memory_format=torch.channels_last)
+    bias, kind = torch.from_numpy(folded_bias), part.operator
+    activation = ACTIVATIONS[kind.activation]
 
     def run(x: Tensor) -> Tensor:
-        y = functional.conv2d(x, weight, bias, kind.stride, kind.kernel // 2, 1, kind.groups)
-        return acts[kind.activation](y)
+        return activation(functional.conv2d(x, weight, bias, kind.stride, kind.kernel // 2, 1, kind.groups))
 
     return run
 
@@ -87,7 +85,7 @@ def walk(x: Tensor, layers: list[list[Step]], head: list[Step]) -> Iterator[Tens
 def right_of_every_network(supernet: Supernet, data: DeviceImages, title: str) -> NDArray[np.int64]:
     """How many images each network is right on, in the order of `SearchSpace.enumerate`."""
     space = supernet.space
-    stem = [folded(supernet.block(layer, 0)) for layer in space.stem]
+    stem = [[folded(supernet.block(layer, 0))] for layer in space.stem]
     head = [folded(supernet.block(layer, 0)) for layer in space.head]
     layers = [
         [folded(supernet.block(layer, op)) for op in range(len(layer.blocks))] for layer in space.layers
@@ -95,9 +93,7 @@ def right_of_every_network(supernet: Supernet, data: DeviceImages, title: str) -
     right = np.zeros(space.size, np.int64)
     with progress(title, quiet=False) as bar:
         for number, (x, labels) in enumerate(data.in_order(CHUNK)):
-            for step in stem:
-                x = step(x)
-            for index, logits in enumerate(walk(x, layers, head)):
+            for index, logits in enumerate(walk(x, [*stem, *layers], head)):
                 right[index] += int((logits.argmax(1) == labels).sum())
             bar.advance((number + 1) * CHUNK, len(data), "images")
     return right
@@ -145,9 +141,8 @@ def main() -> None:
     if given.weights is not None:
         weights.save(given.weights)
     print(f"{space.size} networks in {time.perf_counter() - started:.0f} s; {given.out}")
-    print(
-        f"validation {validation.min():.2f} to {validation.max():.2f} %, test {test.min():.2f} to {test.max():.2f} %"
-    )
+    for name, found in (("validation", validation), ("test", test)):
+        print(f"{name}: {found.min():.2f} to {found.max():.2f} %, mean {found.mean():.2f} %")
     best = int(validation.argmax())
     print(f"best on validation {validation[best]:.2f} %, on test {test[best]:.2f} %")
     print(
