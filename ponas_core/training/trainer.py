@@ -170,11 +170,13 @@ class Trainer:
         if not 0 <= step <= self.steps:
             raise ValueError(f"step {step} lies beyond the training's {self.steps} steps")
         set_weights(self.model, GivenWeights(state))
+        self.optimizer.state.clear()
         for name, parameter in self.model.named_parameters():
             if MOMENTUM + name in state:
-                momentum = torch.from_numpy(np.array(state[MOMENTUM + name])).to(parameter.device)
+                momentum = torch.empty_like(parameter.detach())  # lies in memory as it did
+                momentum.copy_(torch.from_numpy(np.array(state[MOMENTUM + name])))
                 self.optimizer.state[parameter]["momentum_buffer"] = momentum
-        self.step = step
+        self.step, self.loss, self._last = step, None, None
 
 
 def share_statistics(supernet: nn.Module, data: DeviceImages, order: Epochs, seed: int) -> None:

@@ -116,7 +116,7 @@ def toy_images(count: int = 64, seed: int = 0, shape: TensorShape = TOY.shape_in
     half, across = shape.height // 2, shape.width // 2
     for image, label in zip(pixels, labels, strict=True):
         row, column = divmod(int(label), 2)
-        image[:, row * half : (row + 1) * half, column * across : (column + 1) * across] += 80
+        image[:, row * half : (row + 1) * half, column * across : (column + 1) * across] += 120
     return LabelledImages(ArrayImages(pixels), labels)
 
 
