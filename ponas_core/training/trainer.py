@@ -142,10 +142,14 @@ class Trainer:
             return
         self.loss = float(self._last.item())
         if processes.together(not math.isfinite(self.loss), self.data.device):
-            raise TrainingError(
-                f"the loss is not finite at step {self.step} of {self.steps}: give a lower --learning-rate "
-                f"(it was {self.recipe.learning_rate:g}); the last checkpoint is intact"
-            )
+            raise self.diverged("the loss is")
+
+    def diverged(self, what: str) -> TrainingError:
+        """What to tell when something is not finite any more."""
+        return TrainingError(
+            f"{what} not finite at step {self.step} of {self.steps}: give a lower --learning-rate "
+            f"(it was {self.recipe.learning_rate:g}); the last checkpoint is intact"
+        )
 
     def state(self) -> dict[str, NDArray[np.float32]]:
         """Everything that a training goes on from, but its step: weights, statistics, momenta.
