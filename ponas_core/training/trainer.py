@@ -61,12 +61,20 @@ class Trainer:
         model: a network, or a supernet.
         data: training images.
         recipe: how.
+
+    Raises:
+        TrainingError: there are more processes than images of a step.
     """
 
     def __init__(self, model: Network | Supernet, data: DeviceImages, recipe: TrainingRecipe) -> None:
         self.model, self.data, self.recipe = model, data, recipe
         place(model, data.device)
         self.order = Epochs(len(data), min(recipe.batch, len(data)), recipe.seed)
+        if self.order.batch < processes.world():
+            raise TrainingError(
+                f"{processes.world()} processes cannot share steps of {self.order.batch} images: start fewer "
+                "or give a larger --batch"
+            )
         self.steps = recipe.epochs * self.order.steps
         self.step = 0
         self.loss: float | None = None
@@ -102,7 +110,8 @@ class Trainer:
     def _learn(self, step: int) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(step, self.steps)
-        indexes = self.order(step)[processes.rank() :: processes.world()]
+        everyones = self.order(step)
+        indexes = everyones[processes.rank() :: processes.world()]
         x, labels = self.data.batch(indexes)
         draw = torch.Generator(self.data.device)
         draw.manual_seed(_mixed(self.recipe.seed, step, processes.rank()))
@@ -110,7 +119,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.data.device.type, torch.bfloat16, enabled=self.recipe.mixed_precision):
             loss = self._loss(x, labels, step)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one without types
+        # every image weighs the same, also where one process has one more
+        share = loss * (len(indexes) * processes.world() / len(everyones))
+        share.backward()  # type: ignore[no-untyped-call]  # torch leaves this one without types
         learned = [part for part in self.model.parameters() if part.grad is not None]
         processes.average(part.grad for part in learned if part.grad is not None)
         nn.utils.clip_grad_norm_(learned, self.recipe.largest_gradient)
