@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -50,7 +49,8 @@ class SupernetEvaluator:
     ) -> None:
         self.supernet, self.held_out, self.shared_statistics = supernet, held_out, shared_statistics
         order = np.random.default_rng([seed, 1]).permutation(len(training)).astype(np.intp)
-        batches = math.ceil(len(order) / RECALIBRATION_BATCH)
+        # batches weigh alike, so a last short one is left out
+        batches = max(1, len(order) // RECALIBRATION_BATCH)
         self._batches = (
             []
             if shared_statistics

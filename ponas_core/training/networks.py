@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ponas_core.network_weights import path_weights
 from ponas_core.space import Architecture, Layer, SearchSpace
 from ponas_core.training.modules import BlockModule, ConvolutionModule, arrays, set_weights
 from ponas_core.weights import GivenWeights, RandomWeights, Weights
@@ -61,7 +62,10 @@ class Supernet(nn.ModuleDict):
 
     def network(self, architecture: Architecture) -> Network:
         """A network of its own with copies of this supernet's weights."""
-        return Network(architecture, GivenWeights(path_weights(arrays(self), architecture)))
+        found: dict[str, NDArray[np.float32]] = {}
+        for (layer, _), block in zip(architecture.chain, self.path(architecture.ops), strict=True):
+            found |= {f"{layer.name}.{name}": array for name, array in arrays(block).items()}
+        return Network(architecture, GivenWeights(found))
 
 
 def start_training(network: Network | Supernet, seed: int) -> None:

@@ -80,8 +80,11 @@ class Trainer:
         self.loss: float | None = None
         self._last: Tensor | None = None
         self.path_of: PathOf | None = None
+        self._largest: tuple[int, ...] = ()
         if isinstance(model, Supernet):
             self.path_of = sampler(model.space, recipe.sampling, recipe.seed)
+            self._largest = largest_path(model.space)
+        self._parameters = list(model.parameters())  # a walk through all modules, too long for every step
         self.optimizer = _optimizer(model, recipe)
 
     def run(self, stop: int | None = None) -> Iterator[Progress]:
@@ -122,7 +125,7 @@ class Trainer:
         # every image weighs the same, also where one process has one more
         share = loss * (len(indexes) * processes.world() / len(everyones))
         share.backward()  # type: ignore[no-untyped-call]  # torch leaves this one without types
-        learned = [part for part in self.model.parameters() if part.grad is not None]
+        learned = [part for part in self._parameters if part.grad is not None]
         processes.average(part.grad for part in learned if part.grad is not None)
         nn.utils.clip_grad_norm_(learned, self.recipe.largest_gradient)
         self.optimizer.step()
@@ -137,7 +140,7 @@ class Trainer:
         if not share:
             return loss
         # the largest path learns from the labels, and the sampled one from it (BigNAS, section 3.1)
-        largest = self.model(x, largest_path(self.model.space)).float()
+        largest = self.model(x, self._largest).float()
         soft = functional.softmax(largest.detach(), 1)
         distilled = functional.cross_entropy(logits, soft)
         own = functional.cross_entropy(largest, labels, label_smoothing=smoothing)

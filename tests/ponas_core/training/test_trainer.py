@@ -44,6 +44,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "distillation": {"distillation": 0.5},
     "all at once": {"sampling": "uniform", "shared_epochs": 2, "distillation": 0.3, "weight_decay": 0.01},
     "no momentum": {"momentum": 0.0},
+    "mixed precision": {"mixed_precision": True},
 }
 
 
