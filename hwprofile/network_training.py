@@ -13,7 +13,7 @@ from hwprofile.data import Split, needed
 from hwprofile.errors import UserError
 from hwprofile.evaluation import Evaluation, evaluate
 from hwprofile.export import export_onnx
-from hwprofile.search import learning
+from hwprofile.search import learning_of
 from hwprofile.search_folder import SearchFolder
 from ponas_core.datasets.images import Dataset
 from ponas_core.network_weights import WeightsFile, path_weights
@@ -21,8 +21,7 @@ from ponas_core.space import Architecture
 from ponas_core.weights import GivenWeights
 
 if TYPE_CHECKING:
-    from hwprofile.training import TrainingData
-    from ponas_core.training.recipe import TrainingRecipe
+    from hwprofile.training import Learning
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,14 @@ def run_training(
         architecture = space.parse(text)
     except ValueError as error:
         raise UserError(str(error)) from error
-    data, recipe = learning(space, needed(data_name), {**options, "shared_epochs": 0})
+    learning = learning_of(space, needed(data_name), {**options, "shared_epochs": 0})
     began = None if search_path is None else SearchFolder(search_path).trained()[0]
-    weights = trained_weights(architecture, data, recipe, out, began, quiet=options["quiet"])
+    weights = trained_weights(architecture, learning, out, began)
     if weights is None:
         return None
     path = out / "network.onnx"
-    export_onnx(architecture, path, weights, notes=data.notes)
-    return TrainedNetwork(architecture, evaluate_exported(path, data.dataset, quiet=options["quiet"]))
+    export_onnx(architecture, path, weights, notes=learning.data.notes)
+    return TrainedNetwork(architecture, evaluate_exported(path, learning.data.dataset, quiet=learning.quiet))
 
 
 def evaluate_exported(path: Path, dataset: Dataset, *, quiet: bool) -> Evaluation:
@@ -94,23 +93,15 @@ def evaluate_exported(path: Path, dataset: Dataset, *, quiet: bool) -> Evaluatio
 
 
 def trained_weights(
-    architecture: Architecture,
-    data: TrainingData,
-    recipe: TrainingRecipe,
-    out: Path,
-    began: WeightsFile | None,
-    *,
-    quiet: bool,
+    architecture: Architecture, learning: Learning, out: Path, began: WeightsFile | None
 ) -> GivenWeights | None:
     """Train one network; the training lives in `weights.npz`.
 
     Args:
         architecture: the network.
-        data: what it learns.
-        recipe: how.
+        learning: what it learns, and how.
         out: folder of the file.
         began: a supernet whose weights it begins with; None to begin with nothing.
-        quiet: no progress.
 
     Returns:
         The weights, with statistics over training images; None in a process that only helped.
@@ -127,16 +118,16 @@ def trained_weights(
     folder = SearchFolder(out)
     folder.make()
     network = Network(architecture)
-    start_training(network, recipe.seed)
+    start_training(network, learning.recipe.seed)
     about: dict[str, Any] = {"architecture": str(architecture), "began_with": began and began.digest}
     try:
         if began is not None:
             set_weights(network, GivenWeights(path_weights(began.arrays, architecture)))
     except (KeyError, ValueError) as error:
         raise UserError(f"the supernet's weights do not fit {architecture}: {error.args[0]}") from error
-    trained = train(network, architecture.space, data, recipe, out / "weights.npz", about, quiet=quiet)
+    trained = train(network, architecture.space, learning, out / "weights.npz", about)
     if not is_first():
         return None
     set_weights(network, GivenWeights(trained.arrays))
-    final = recalibrate_bn(network, recalibration_batches(data.training, recipe.seed))
+    final = recalibrate_bn(network, recalibration_batches(learning.data.training, learning.recipe.seed))
     return GivenWeights(arrays(final))

@@ -149,7 +149,7 @@ class ScoresAndWeights:
         if not self.fine_tune or self.data is None:
             return None
         from hwprofile.network_training import trained_weights
-        from hwprofile.search import learning
+        from hwprofile.search import learning_of
 
         recipe = supernet.weights.about["recipe"]
         options = {
@@ -162,10 +162,11 @@ class ScoresAndWeights:
             "shared_epochs": 0,
             "seed": int(recipe["seed"]),
             "mixed_precision": bool(recipe["mixed_precision"]),
+            "checkpoint_every": 20.0,
             "quiet": quiet,
         }
-        data, how = learning(architecture.space, self.data, options)
-        weights = trained_weights(architecture, data, how, out, supernet.weights, quiet=quiet)
+        learning = learning_of(architecture.space, self.data, options)
+        weights = trained_weights(architecture, learning, out, supernet.weights)
         if weights is None:
             raise UserError("--fine-tune runs in one process")
         return weights

@@ -19,8 +19,7 @@ from ponas_core.evaluation import TabularEvaluator
 from ponas_core.space import SearchSpace
 
 if TYPE_CHECKING:
-    from hwprofile.training import TrainingData
-    from ponas_core.training.recipe import TrainingRecipe
+    from hwprofile.training import Learning
 
 TABULAR = "tabular"
 WORTH_THREADS_MACS = 1e8
@@ -58,14 +57,16 @@ def run_search(
             raise BadInput("give --data to train, or --evaluator for known accuracies, not both")
         known = _known(space, evaluator_name)
         return search_known(space, space_name, TabularEvaluator(known), table, folder)
-    data, recipe = learning(space, needed(data_name), options)
-    return search_ponas(space, space_name, data, recipe, table, folder, quiet=options["quiet"])
+    return search_ponas(space, space_name, learning_of(space, needed(data_name), options), table, folder)
 
 
-def learning(
-    space: SearchSpace, data_name: str, options: Mapping[str, Any]
-) -> tuple[TrainingData, TrainingRecipe]:
-    """The data set and the recipe that training options stand for; UserError without torch."""
+def learning_of(space: SearchSpace, data_name: str, options: Mapping[str, Any]) -> Learning:
+    """What training options stand for.
+
+    Raises:
+        BadInput: options that do not go together.
+        UserError: no torch, no such device, or an unusable data set.
+    """
     # threads that wait for each other in a loop take the processor from whoever else needs it, themselves
     # included: on two busy cores a training of small networks took ten times as long
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -73,7 +74,7 @@ def learning(
         import torch  # noqa: F401  # told here, in words, before anything else fails for lack of it
     except ImportError as error:
         raise UserError("training needs torch: pip install 'hwprofile[search]'") from error
-    from hwprofile.training import TrainingData, accelerator, join_processes
+    from hwprofile.training import Learning, TrainingData, accelerator, join_processes
     from ponas_core.training.batches import Augmentation
     from ponas_core.training.recipe import TrainingRecipe
 
@@ -97,7 +98,7 @@ def learning(
         )
     except ValueError as error:
         raise BadInput(str(error)) from error
-    return data, recipe
+    return Learning(data, recipe, options["checkpoint_every"], quiet=options["quiet"])
 
 
 def _threads(space: SearchSpace, batch: int) -> int:

@@ -31,8 +31,7 @@ from ponas_core.table_fit import fitted_estimate
 from ponas_core.verification import binomial_sd
 
 if TYPE_CHECKING:
-    from hwprofile.training import TrainingData
-    from ponas_core.training.recipe import TrainingRecipe
+    from hwprofile.training import Learning
 
 TableMethod: TypeAlias = Literal["fitted", "progressive", "one-change"]
 TABLE_METHODS: tuple[TableMethod, ...] = ("fitted", "progressive", "one-change")
@@ -135,12 +134,9 @@ def search_known(
 def search_ponas(
     space: SearchSpace,
     space_name: str,
-    data: TrainingData,
-    recipe: TrainingRecipe,
+    learning: Learning,
     options: TableOptions,
     folder: SearchFolder,
-    *,
-    quiet: bool,
 ) -> SearchReport | None:
     """Train a supernet, fill a score table with its accuracies, and say how well it ranks.
 
@@ -149,11 +145,9 @@ def search_ponas(
     Args:
         space: the space.
         space_name: as typed.
-        data: what is learned.
-        recipe: how.
+        learning: what is learned, and how.
         options: of the table.
         folder: where everything is left.
-        quiet: no progress.
 
     Returns:
         What was found; None in a process that only helped to train.
@@ -168,10 +162,11 @@ def search_ponas(
     from ponas_core.training.networks import Supernet, start_training
     from ponas_core.weights import GivenWeights
 
+    data, recipe, quiet = learning.data, learning.recipe, learning.quiet
     folder.make()
     supernet = Supernet(space)
     start_training(supernet, recipe.seed)
-    weights = train(supernet, space, data, recipe, folder.supernet, {}, quiet=quiet)
+    weights = train(supernet, space, learning, folder.supernet, {})
     if not is_first():
         return None
     set_weights(supernet, GivenWeights(weights.arrays))  # as the file has them, whoever trained

@@ -134,30 +134,41 @@ def is_first() -> bool:
     return processes.rank() == 0
 
 
+@dataclass(frozen=True)
+class Learning:
+    """What a command learns, and how.
+
+    Attributes:
+        data: what.
+        recipe: how.
+        checkpoint_every_s: seconds between two states of a training in its file.
+        quiet: no progress.
+    """
+
+    data: TrainingData
+    recipe: TrainingRecipe
+    checkpoint_every_s: float
+    quiet: bool
+
+
 def train(
-    model: Network | Supernet,
-    space: SearchSpace,
-    data: TrainingData,
-    recipe: TrainingRecipe,
-    path: Path,
-    about: dict[str, Any],
-    *,
-    quiet: bool,
+    model: Network | Supernet, space: SearchSpace, learning: Learning, path: Path, about: dict[str, Any]
 ) -> WeightsFile:
     """Train to the end, from where the file stands; the model holds the finished weights then.
 
     Raises:
         UserError: the file is of another training, or cannot be written, or the training went astray.
     """
-    trainer = Trainer(model, data.training, recipe)
-    with display.progress("train", quiet=quiet or not is_first()) as bar:
-        rate = _Rate(recipe.batch)
+    trainer = Trainer(model, learning.data.training, learning.recipe)
+    wanted, every_s = {**learning.data.about(space), **about}, learning.checkpoint_every_s
+    with display.progress("train", quiet=learning.quiet or not is_first()) as bar:
+        rate = _Rate(learning.recipe.batch)
 
         def tell(progress: Progress) -> None:
             bar.advance(progress.step, progress.steps, rate.words(progress))
 
         try:
-            return train_to_file(trainer, path, space.name, {**data.about(space), **about}, tell=tell)
+            return train_to_file(trainer, path, space.name, wanted, tell=tell, every_s=every_s)
         except TrainingError as error:
             raise UserError(str(error)) from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -25,6 +26,12 @@ from ponas_core.space import Architecture
 SCHEMA_VERSION = 1
 _ABOUT = "about"  # no weight has this name: theirs have a dot
 _KIND = "hwprofile-weights"
+
+_UNREADABLE = (
+    OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile,
+    NotImplementedError, RuntimeError, MemoryError, OverflowError,
+)  # fmt: skip
+"""What numpy, zipfile and json raise for bytes that are something else."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -53,8 +60,17 @@ class WeightsFile:
 
         Raises:
             OSError: the place cannot be written; an older file is left as it was.
+            ValueError: an array holds objects, which are never pickled.
         """
-        document = {"file": _KIND, "schema_version": SCHEMA_VERSION, "space": self.space, **self.about}
+        for name, array in self.arrays.items():
+            if array.dtype.hasobject:
+                raise ValueError(f"{name} holds objects, a file of weights numbers")
+        document = {
+            "file": _KIND,
+            "schema_version": SCHEMA_VERSION,
+            "space": self.space,
+            "about": dict(self.about),
+        }
         text = np.frombuffer(json.dumps(document).encode(), np.uint8)
         entries: dict[str, Any] = {_ABOUT: text, **self.arrays}
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -81,15 +97,27 @@ class WeightsFile:
     def load(cls, path: Path) -> WeightsFile:
         """Read a file; WeightsError when it is missing, of another version or malformed."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # opened here: numpy does not close a broken archive
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            about = json.loads(bytes(arrays.pop(_ABOUT)))
-        except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+            document = json.loads(bytes(arrays.pop(_ABOUT)))
+        except _UNREADABLE as error:
             raise WeightsError(f"{path} is no usable file of weights: {error}") from error
-        if not isinstance(about, dict) or about.pop("file", None) != _KIND:
+        if not isinstance(document, dict) or document.get("file") != _KIND:
             raise WeightsError(f'{path} is no file of weights: it lacks "file": "{_KIND}"')
-        _check_version(path, about.pop("schema_version", None))
-        return cls(str(about.pop("space", "")), arrays, about)
+        _check_version(path, document.get("schema_version"))
+        space, about = document.get("space"), document.get("about")
+        if not isinstance(space, str) or not isinstance(about, dict):
+            raise WeightsError(f"{path} is no usable file of weights: it does not tell its space")
+        return cls(space, arrays, about)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed writers of this file have left beside it; no writer may be at work."""
+    leftover = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}")
+    for entry in path.parent.glob(".*"):
+        if leftover.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)
 
 
 def shipped_weights(space_name: str) -> WeightsFile | None:

@@ -55,6 +55,13 @@ training_options = together(
         type=click.IntRange(1),
         help="Of the processor.  [default: one for small networks, else all]",
     ),
+    click.option(
+        "--checkpoint-every",
+        type=click.FloatRange(0),
+        default=20.0,
+        show_default=True,
+        help="Seconds between two states of the training in its file.",
+    ),
     click.option("--mixed-precision", is_flag=True, help="bfloat16 where it is safe; for GPUs."),
     click.option(
         "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random."

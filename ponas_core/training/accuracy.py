@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -31,7 +30,8 @@ def accuracy_percent(network: Callable[[Tensor], Tensor], data: DeviceImages) ->
 def recalibration_batches(training: DeviceImages, seed: int) -> list[Tensor]:
     """Training images, as they are, that statistics of batch normalisation are estimated on."""
     order = np.random.default_rng([seed, 1]).permutation(len(training)).astype(np.intp)
-    batches = min(RECALIBRATION_BATCHES, math.ceil(len(order) / RECALIBRATION_BATCH))
+    # batches weigh alike, so a last short one is left out
+    batches = min(RECALIBRATION_BATCHES, max(1, len(order) // RECALIBRATION_BATCH))
     return [
         training.batch(order[number * RECALIBRATION_BATCH : (number + 1) * RECALIBRATION_BATCH])[0]
         for number in range(batches)

@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from ponas_core.training.modules import RUNNING_MOMENTUM, ConvolutionModule, convolutions
+from ponas_core.training.modules import ConvolutionModule, convolutions
 
 RECALIBRATION_BATCHES = 20
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -67,11 +67,14 @@ def estimate_statistics(
 def _averaging(module: nn.Module) -> Iterator[None]:
     """Training mode in which running statistics become the plain mean over batches, old ones forgotten."""
     parts, training = convolutions(module), module.training
-    frozen = [part.frozen for part in parts]
+    before = [(part.frozen, part.momentum) for part in parts]
     seen = dict.fromkeys(parts, 0)
 
     def weigh(part: nn.Module, _: object) -> None:
         assert isinstance(part, ConvolutionModule)
+        if not seen[part]:  # weight 0 would not make them forget what is not finite
+            part.mean.zero_()
+            part.variance.zero_()
         seen[part] += 1
         part.momentum = 1 / seen[part]
 
@@ -84,8 +87,8 @@ def _averaging(module: nn.Module) -> Iterator[None]:
         module.train(training)
         for hook in hooks:
             hook.remove()
-        for part, was_frozen in zip(parts, frozen, strict=True):
-            part.frozen, part.momentum = was_frozen, RUNNING_MOMENTUM
+        for part, (frozen, momentum) in zip(parts, before, strict=True):
+            part.frozen, part.momentum = frozen, momentum
 
 
 def freeze(module: nn.Module, *, frozen: bool = True) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,9 +45,9 @@ class DeviceImages:
 
     def __init__(self, data: LabelledImages, normalization: Normalization, device: torch.device) -> None:
         self.data, self.device = data, device
-        self.labels = torch.from_numpy(data.labels).to(device)
+        self.labels = _tensor(data.labels).to(device)
         images = data.images
-        self.pixels = torch.from_numpy(images.pixels).to(device) if isinstance(images, ArrayImages) else None
+        self.pixels = _tensor(images.pixels).to(device) if isinstance(images, ArrayImages) else None
         shape = (1, -1, 1, 1)
         self.mean = torch.tensor(normalization.mean, device=device).view(shape) * 255
         self.std = torch.tensor(normalization.std, device=device).view(shape) * 255
@@ -61,7 +62,7 @@ class DeviceImages:
         if self.pixels is not None:
             pixels = self.pixels[where.to(self.device)]
         else:
-            pixels = torch.from_numpy(self.data.images.batch(indexes)).to(self.device, non_blocking=True)
+            pixels = _tensor(self.data.images.batch(indexes)).to(self.device, non_blocking=True)
         x = ((pixels.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         return x, self.labels[where.to(self.device)]
 
@@ -69,6 +70,11 @@ class DeviceImages:
         """All images once, in their order."""
         for start in range(0, len(self), size):
             yield self.batch(np.arange(start, min(start + size, len(self)), dtype=np.intp))
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    """The array as a tensor; a copy where it cannot be written to, which torch has no word for."""
+    return torch.from_numpy(np.require(array, requirements="W"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +126,9 @@ def augment(x: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
         which = torch.arange(batch, device=device).view(-1, 1, 1)
         x = padded[which, rows, columns].permute(0, 3, 1, 2)
     if how.cutout:
-        top, left = draw(height), draw(width)
-        half = how.cutout / 2
-        rows = (torch.arange(height, device=device).view(1, -1, 1) - top).abs() <= half
-        columns = (torch.arange(width, device=device).view(1, 1, -1) - left).abs() <= half
-        x = x.masked_fill((rows & columns).unsqueeze(1), 0.0)
+        # how far behind the upper left corner of the square, whose middle lies in the image
+        rows = torch.arange(height, device=device).view(1, -1, 1) - draw(height) + how.cutout // 2
+        columns = torch.arange(width, device=device).view(1, 1, -1) - draw(width) + how.cutout // 2
+        inside = (rows >= 0) & (rows < how.cutout) & (columns >= 0) & (columns < how.cutout)
+        x = x.masked_fill(inside.unsqueeze(1), 0.0)
     return x

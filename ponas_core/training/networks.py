@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ponas_core.space import Architecture, Layer, SearchSpace
-from ponas_core.training.modules import BlockModule, ConvolutionModule, set_weights
-from ponas_core.weights import RandomWeights, Weights, WeightsOrigin
+from ponas_core.training.modules import BlockModule, ConvolutionModule, arrays, set_weights
+from ponas_core.weights import GivenWeights, RandomWeights, Weights
 
 
 class Network(nn.ModuleDict):
@@ -69,22 +69,10 @@ class Supernet(nn.ModuleDict):
 
     def network(self, architecture: Architecture) -> Network:
         """A network of its own with copies of this supernet's weights."""
-        return Network(architecture, _PathWeights(self, architecture))
-
-
-class _PathWeights:
-    """The weights of one path of a supernet, by the names that the network itself uses."""
-
-    origin: WeightsOrigin = "trained"
-
-    def __init__(self, supernet: Supernet, architecture: Architecture) -> None:
-        self._state = supernet.state_dict()
-        self._block = {layer.name: str(layer.blocks[op]) for layer, op in architecture.chain}
-
-    def get(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        layer, _, rest = name.partition(".")
-        array: NDArray[np.float32] = self._state[f"{layer}.{self._block[layer]}.{rest}"].cpu().numpy()
-        return array
+        found: dict[str, NDArray[np.float32]] = {}
+        for (layer, _), block in zip(architecture.chain, self.path(architecture.ops), strict=True):
+            found |= {f"{layer.name}.{name}": array for name, array in arrays(block).items()}
+        return Network(architecture, GivenWeights(found))
 
 
 def start_training(network: Network | Supernet, seed: int) -> None:

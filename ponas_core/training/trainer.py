@@ -61,19 +61,30 @@ class Trainer:
         model: a network, or a supernet.
         data: training images.
         recipe: how.
+
+    Raises:
+        TrainingError: there are more processes than images of a step.
     """
 
     def __init__(self, model: Network | Supernet, data: DeviceImages, recipe: TrainingRecipe) -> None:
         self.model, self.data, self.recipe = model, data, recipe
         place(model, data.device)
         self.order = Epochs(len(data), min(recipe.batch, len(data)), recipe.seed)
+        if self.order.batch < processes.world():
+            raise TrainingError(
+                f"{processes.world()} processes cannot share steps of {self.order.batch} images: start fewer "
+                "or give a larger --batch"
+            )
         self.steps = recipe.epochs * self.order.steps
         self.step = 0
         self.loss: float | None = None
         self._last: Tensor | None = None
         self.path_of: PathOf | None = None
+        self._largest: tuple[int, ...] = ()
         if isinstance(model, Supernet):
             self.path_of = sampler(model.space, recipe.sampling, recipe.seed)
+            self._largest = largest_path(model.space)
+        self._parameters = list(model.parameters())  # a walk through all modules, too long for every step
         self.optimizer = _optimizer(model, recipe)
 
     def run(self, stop: int | None = None) -> Iterator[Progress]:
@@ -102,15 +113,18 @@ class Trainer:
     def _learn(self, step: int) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(step, self.steps)
-        indexes = self.order(step)[processes.rank() :: processes.world()]
+        everyones = self.order(step)
+        indexes = everyones[processes.rank() :: processes.world()]
         x, labels = self.data.batch(indexes)
         draw = generator_at(self.recipe.seed, step, self.data.device)
         x = augment(x, self.recipe.augmentation, draw).contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.data.device.type, torch.bfloat16, enabled=self.recipe.mixed_precision):
             loss = self._loss(x, labels, step)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one without types
-        learned = [part for part in self.model.parameters() if part.grad is not None]
+        # every image weighs the same, also where one process has one more
+        share = loss * (len(indexes) * processes.world() / len(everyones))
+        share.backward()  # type: ignore[no-untyped-call]  # torch leaves this one without types
+        learned = [part for part in self._parameters if part.grad is not None]
         processes.average(part.grad for part in learned if part.grad is not None)
         nn.utils.clip_grad_norm_(learned, self.recipe.largest_gradient)
         self.optimizer.step()
@@ -125,7 +139,7 @@ class Trainer:
         if not share:
             return loss
         # the largest path learns from the labels, and the sampled one from it (BigNAS, section 3.1)
-        largest = self.model(x, largest_path(self.model.space)).float()
+        largest = self.model(x, self._largest).float()
         soft = functional.softmax(largest.detach(), 1)
         distilled = functional.cross_entropy(logits, soft)
         own = functional.cross_entropy(largest, labels, label_smoothing=smoothing)
@@ -141,10 +155,14 @@ class Trainer:
             return
         self.loss = float(self._last.item())
         if processes.together(not math.isfinite(self.loss), self.data.device):
-            raise TrainingError(
-                f"the loss is not finite at step {self.step} of {self.steps}: give a lower --learning-rate "
-                f"(it was {self.recipe.learning_rate:g}); the last checkpoint is intact"
-            )
+            raise self.diverged("the loss is")
+
+    def diverged(self, what: str) -> TrainingError:
+        """What to tell when something is not finite any more."""
+        return TrainingError(
+            f"{what} not finite at step {self.step} of {self.steps}: give a lower --learning-rate "
+            f"(it was {self.recipe.learning_rate:g}); the last checkpoint is intact"
+        )
 
     def state(self) -> dict[str, NDArray[np.float32]]:
         """Everything that a training goes on from, but its step: weights, statistics, momenta.
@@ -169,11 +187,13 @@ class Trainer:
         if not 0 <= step <= self.steps:
             raise ValueError(f"step {step} lies beyond the training's {self.steps} steps")
         set_weights(self.model, GivenWeights(state))
+        self.optimizer.state.clear()
         for name, parameter in self.model.named_parameters():
             if MOMENTUM + name in state:
-                momentum = torch.from_numpy(np.array(state[MOMENTUM + name])).to(parameter.device)
+                momentum = torch.empty_like(parameter.detach())  # lies in memory as it did
+                momentum.copy_(torch.from_numpy(np.array(state[MOMENTUM + name])))
                 self.optimizer.state[parameter]["momentum_buffer"] = momentum
-        self.step = step
+        self.step, self.loss, self._last = step, None, None
 
 
 def share_statistics(supernet: nn.Module, data: DeviceImages, order: Epochs, seed: int) -> None:

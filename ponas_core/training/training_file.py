@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ponas_core.network_weights import WeightsError, WeightsFile
+import numpy as np
+
+from ponas_core.network_weights import WeightsError, WeightsFile, remove_leftovers
 from ponas_core.training import processes
 from ponas_core.training.trainer import CHECK_EVERY, MOMENTUM, Progress, Trainer, TrainingError
 
@@ -42,9 +43,11 @@ def train_to_file(
         TrainingError: the file holds another training, cannot be used or written, or the loss is not finite.
     """
     wanted = {**about, "recipe": dataclasses.asdict(trainer.recipe), "steps": trainer.steps}
+    if processes.rank() == 0:
+        remove_leftovers(path)
     found = _found(path, space, wanted)
     if found is not None:
-        trainer.restore(found.arrays, int(found.about["step"]))
+        _restore(trainer, path, found)
         if trainer.step == trainer.steps:
             return found
     due = time.monotonic() + every_s
@@ -60,6 +63,8 @@ def train_to_file(
 def _save(trainer: Trainer, path: Path, space: str, about: Mapping[str, Any]) -> WeightsFile:
     trainer.check()  # a state with broken weights never replaces a good one
     arrays = trainer.state()
+    if not all(np.isfinite(array).all() for array in arrays.values()):  # the last step's doing, not its loss
+        raise trainer.diverged("weights are")
     if trainer.step == trainer.steps:
         arrays = {name: array for name, array in arrays.items() if not name.startswith(MOMENTUM)}
     file = WeightsFile(space, arrays, {**about, "step": trainer.step})
@@ -68,10 +73,23 @@ def _save(trainer: Trainer, path: Path, space: str, about: Mapping[str, Any]) ->
             file.save(path)
         except OSError as error:
             raise TrainingError(
-                f"cannot write {path}: {os.strerror(error.errno or 0)}; the last checkpoint is intact: make "
-                "room, and the same command goes on"
+                f"cannot write {path}: {error.strerror or error}; the last checkpoint is intact: make room "
+                "or let the folder be written to, and the same command goes on"
             ) from error
     return file
+
+
+def _restore(trainer: Trainer, path: Path, file: WeightsFile) -> None:
+    try:
+        trainer.restore(file.arrays, file.about["step"])
+    except (KeyError, ValueError) as error:
+        raise _another(path, error.args[0]) from error
+
+
+def _another(path: Path, difference: str) -> TrainingError:
+    return TrainingError(
+        f"{path} holds another training ({difference}): choose another place, or move it away to train anew"
+    )
 
 
 def _found(path: Path, space: str, wanted: Mapping[str, Any]) -> WeightsFile | None:
@@ -85,9 +103,7 @@ def _found(path: Path, space: str, wanted: Mapping[str, Any]) -> WeightsFile | N
     others = [key for key in wanted if file.about.get(key) != _as_json(wanted[key])]
     if file.space != space or others or type(step) is not int:
         what = _difference(file.about, wanted, others) if file.space == space else f"space {file.space}"
-        raise TrainingError(
-            f"{path} holds another training ({what}): choose another place, or move it away to train anew"
-        )
+        raise _another(path, what)
     return file
 
 
