@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -106,8 +106,8 @@ def held_out_rank(
     if np.ptp(predicted) == 0:
         raise ValueError("the table says the same of all held-out networks: there is nothing to compare")
     ranks = {
-        "spearman": _interval(spearman, predicted, observed, rng),
-        "kendall": _interval(kendall, predicted, observed, rng),
+        "spearman": rank_interval(spearman, predicted, observed, rng),
+        "kendall": rank_interval(kendall, predicted, observed, rng),
     }
     log_predicted = totals if table.link == "log-error" else log_error(np.minimum(predicted, CEILING - 1))
     held_out: dict[str, Any] = {"networks": len(observed), "seed": seed_of(rng), "noise_sd": noise_sd}
@@ -135,11 +135,16 @@ def kendall(one: Floats, other: Floats) -> float:
     return float(kendalltau(one, other).statistic)
 
 
-def _interval(correlation: Any, predicted: Floats, observed: Floats, rng: np.random.Generator) -> list[float]:
-    """The correlation and its interval's ends; resamples without two different values are left out."""
-    draws = rng.integers(len(observed), size=(RESAMPLES, len(observed)))
-    found = [correlation(predicted[draw], observed[draw]) for draw in draws]
-    return [correlation(predicted, observed), *np.nanpercentile(found, [2.5, 97.5]).tolist()]
+def rank_interval(
+    correlation: Callable[[Floats, Floats], float], one: Floats, other: Floats, rng: np.random.Generator
+) -> tuple[float, float, float]:
+    """A correlation over networks and the ends of its 95 % interval, by the percentile bootstrap.
+
+    Resamples without two different values are left out.
+    """
+    draws = rng.integers(len(other), size=(RESAMPLES, len(other)))
+    low, high = np.nanpercentile([correlation(one[draw], other[draw]) for draw in draws], [2.5, 97.5])
+    return correlation(one, other), float(low), float(high)
 
 
 def _check(architectures: Sequence[Architecture], observed: Floats) -> None:

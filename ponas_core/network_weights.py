@@ -5,6 +5,7 @@ An `.npz` without pickles, so that any program reads it; no torch is needed to e
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -117,7 +118,8 @@ def remove_leftovers(path: Path) -> None:
     leftover = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}")
     for entry in path.parent.glob(".*"):
         if leftover.fullmatch(entry.name):
-            entry.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what cannot be removed does no harm
+                entry.unlink()
 
 
 def shipped_weights(space_name: str) -> WeightsFile | None:

@@ -312,7 +312,7 @@ def test_ops_of_ponas_are_expansion_then_kernel_then_squeeze_excite() -> None:
     ("name", "stages", "leaves_out_the_first"),
     [
         ("digits", ((16, 1), (32, 2), (64, 2)), {0}),
-        ("cifar-tiny", ((24, 1), (40, 2), (80, 2)), set()),
+        ("cifar-tiny", ((16, 1), (32, 2), (64, 2)), set()),
     ],
 )
 def test_ops_of_the_small_spaces_are_identity_or_its_substitute_then_inverted_residuals(
