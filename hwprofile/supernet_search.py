@@ -19,6 +19,7 @@ from ponas_core.sampling import random_sample
 from ponas_core.score_table import ScoreTable
 from ponas_core.space import Architecture, SearchSpace
 from ponas_core.table_estimation import (
+    Context,
     FineTune,
     Settle,
     evaluated_now,
@@ -46,6 +47,7 @@ class TableOptions:
             network of middle blocks.
         evaluations: networks that are evaluated to fill it, about; one-change takes as many as it takes.
         held_out: further random networks that tell how well it ranks.
+        context: what stands behind the layer that is filled: `sampled` or `largest` (progressive only).
         fine_tune_steps: batches that a candidate learns from before it is evaluated (progressive only).
         seed: of what is drawn.
     """
@@ -53,6 +55,7 @@ class TableOptions:
     method: TableMethod = "fitted"
     evaluations: int = 96
     held_out: int = 24
+    context: Context = "sampled"
     fine_tune_steps: int = 0
     seed: int = 0
 
@@ -60,6 +63,8 @@ class TableOptions:
         """Raise UserError for options that do not go together."""
         if self.fine_tune_steps and self.method != "progressive":
             raise UserError("--fine-tune-steps belong to --table progressive")
+        if self.context != "sampled" and self.method != "progressive":
+            raise UserError("--context belongs to --table progressive")
         if self.held_out < FEWEST:
             raise UserError(f"--held-out needs at least {FEWEST} networks")
 
@@ -212,7 +217,7 @@ def _evaluations(space: SearchSpace, options: TableOptions) -> int:
     if options.method == "fitted":
         return options.evaluations + options.held_out
     if options.method == "progressive":
-        return progressive_evaluations(space, _contexts(space, options)) + options.held_out
+        return progressive_evaluations(space, _contexts(space, options), options.context) + options.held_out
     return 1 + sum(len(layer.blocks) - 1 for layer in space.layers) + options.held_out
 
 
@@ -236,8 +241,10 @@ def _table(
             )
         if options.method == "one-change":
             return one_change_table(space, ledger, middle_network(space))
-        contexts = _contexts(space, options)
-        return progressive_table(space, ledger, rng, contexts=contexts, fine_tune=fine_tune, settle=settle)
+        contexts, context = _contexts(space, options), options.context
+        return progressive_table(
+            space, ledger, rng, contexts=contexts, context=context, fine_tune=fine_tune, settle=settle
+        )
     except (KeyError, ValueError) as error:
         raise UserError(str(error.args[0])) from error
 

@@ -5,6 +5,7 @@ Everything here imports torch, so commands import this when they train.
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 from collections.abc import Callable
@@ -127,6 +128,7 @@ def join_processes(device: torch.device) -> None:
     """Join the processes that `torchrun` started, where it did."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         processes.join(device)
+        atexit.register(processes.leave)
 
 
 def is_first() -> bool:

@@ -11,7 +11,16 @@ DEVICE = {
     "--cache", "--graph-timeout", "-q", "--quiet",
 }  # fmt: skip
 SESSION = DEVICE | {"--precision", "--rounds", "--calibrate", "--inline"}
+TRAINING = {
+    "--epochs", "--batch-size", "--learning-rate", "--augment", "--accelerator", "--threads",
+    "--checkpoint-every", "--mixed-precision", "--seed", "-q", "--quiet",
+}  # fmt: skip
 COMMANDS = {
+    "search": TRAINING
+    | {"method", "--space", "--data", "--evaluator", "--out", "--table", "--evaluations", "--held-out"}
+    | {"--context", "--fine-tune-steps", "--sampling", "--distillation", "--shared-epochs", "--json"},
+    "train": TRAINING | {"--space", "--arch", "--data", "--search", "--out", "--json"},
+    "evaluate": {"onnx", "--data", "--split", "-q", "--quiet", "--json"},
     "bench": SESSION
     | {"--space", "--onnx", "more_onnx", "--networks", "--kernels", "--kernel-count", "--sweep"}
     | {"--fresh", "--out", "--strict", "--json"},
@@ -22,8 +31,8 @@ COMMANDS = {
     "compare": {"before", "after", "--min-effect", "--false-alarms", "--across", "--strict", "--json"},
     "specialize": SESSION
     | {"--space", "--profile", "--scores", "--budget", "--measure", "--no-measure", "--out", "--seed"}
-    | {"--strict", "--json"},
-    "pareto": SESSION | {"--space", "--profile", "--scores", "--json"},
+    | {"--search", "--data", "--fine-tune", "--strict", "--json"},
+    "pareto": SESSION | {"--space", "--profile", "--scores", "--search", "--json"},
     "suggest": {"--space", "--count", "--sources", "more_sources", "--seed", "--out"},
     "fit": {"--networks", "--profile", "--space", "--sources", "more_sources", "--model", "--interval"}
     | {"--seed", "--out", "--onnx-out", "--json"},

@@ -110,6 +110,13 @@ training_options = together(
     help="Further networks that tell how well the table ranks.",
 )
 @click.option(
+    "--context",
+    type=click.Choice(["sampled", "largest"]),
+    default="sampled",
+    show_default=True,
+    help="What stands behind the layer that is filled (--table progressive).",
+)
+@click.option(
     "--fine-tune-steps",
     type=click.IntRange(0),
     default=0,
@@ -147,6 +154,7 @@ def search(
     table_method: Any,
     evaluations: int,
     held_out: int,
+    context: Any,
     fine_tune_steps: int,
     as_json: bool,
     **options: Any,
@@ -165,7 +173,7 @@ def search(
     from hwprofile.search import run_search
     from hwprofile.supernet_search import TableOptions
 
-    table = TableOptions(table_method, evaluations, held_out, fine_tune_steps, options["seed"])
+    table = TableOptions(table_method, evaluations, held_out, context, fine_tune_steps, options["seed"])
     report = run_search(space_name, data_name, evaluator_name, out, table, options)
     if report is not None:
         click.echo(json.dumps(report.to_json(), indent=1) if as_json else report.for_people())

@@ -136,7 +136,7 @@ def test_a_folder_of_another_search_is_refused(
     [
         ["--table", "one-change"],
         ["--table", "progressive"],
-        ["--table", "progressive", "--fine-tune-steps", "2"],
+        ["--table", "progressive", "--fine-tune-steps", "2", "--context", "largest"],
         ["--table", "fitted", "--shared-epochs", "0"],
         ["--table", "fitted", "--sampling", "uniform", "--distillation", "0.5"],
     ],
@@ -287,6 +287,38 @@ def test_a_training_that_goes_astray_says_so_and_keeps_nothing_broken(space: Pat
     assert "not finite" in result.stderr
     assert "--learning-rate" in result.stderr
     assert not (out / "supernet.npz").exists()
+
+
+def test_two_processes_train_one_supernet_and_the_first_fills_the_table(space: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    search = ["-m", "hwprofile", "search", "ponas", "--space", str(space), *QUICK, *TABLE, "--json"]
+    done = subprocess.run(
+        [*torchrun, *search, "--out", str(out)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)  # one answer, not two
+    assert told["provenance"]["weights"] == WeightsFile.load(out / "supernet.npz").digest
+
+
+def test_a_data_set_of_ones_own_is_searched_from_python(space: Path, tmp_path: Path) -> None:
+    import torch
+
+    from hwprofile.search_folder import SearchFolder
+    from hwprofile.supernet_search import TableOptions, search_ponas
+    from hwprofile.training import Learning, TrainingData
+    from ponas_core.datasets.catalog import dataset_from_torch
+    from ponas_core.training.recipe import TrainingRecipe
+
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (200, 1, 8, 8), dtype=torch.uint8, generator=draw)
+    own = torch.utils.data.TensorDataset(pixels, torch.arange(200) % 10)
+    data = TrainingData(dataset_from_torch("noise", own), torch.device("cpu"))
+    learning = Learning(data, TrainingRecipe(epochs=1, batch=32), 20.0, quiet=True)
+    options = TableOptions(evaluations=8, held_out=6)
+    report = search_ponas(load_space(space), str(space), learning, options, SearchFolder(tmp_path / "out"))
+    assert report is not None
+    assert report.table.provenance["data"]["name"] == "noise"
 
 
 def killed_until_it_ends(command: list[str], kills: int, seed: int) -> int:
