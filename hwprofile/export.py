@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hwprofile.catalog import network_space_named
 from hwprofile.errors import UserError
 from ponas_core.cell_space import CellSpace
 from ponas_core.elastic import ElasticArchitecture
@@ -35,20 +34,17 @@ def export_onnx(
     _write(network_model(architecture, weights, batch, notes), path)
 
 
-def export_typed(space_name: str, text: str, path: Path, seed: int = 0, batch: int = 1) -> str:
-    """Write the network that a person typed with random weights; give its space and canonical form.
+def export_random(space: NetworkSpace, network: Any, path: Path, seed: int = 0, batch: int = 1) -> None:
+    """Write a network of any space with random weights.
 
     Raises:
-        UserError: the space or the text is unusable, or the place cannot be written.
+        UserError: a cell whose output does not depend on its input, or the place cannot be written.
     """
-    space = network_space_named(space_name)
     try:
-        network = space.parse(text)
         model = model_of(space, network, seed, batch)
     except ValueError as error:
         raise UserError(str(error)) from error
     _write(model, path)
-    return f"{space.name} {network}"
 
 
 def model_of(space: NetworkSpace, network: Any, seed: int = 0, batch: int = 1) -> onnx.ModelProto:

@@ -232,7 +232,9 @@ def _interval_json(latency: Latency) -> dict[str, float]:
 def _interval_words(latency: Latency) -> str:
     half = (latency.high_ms - latency.low_ms) / (2 * latency.median_ms)
     # what takes less than a tenth of a millisecond would have two digits only
-    words = f"{latency.median_ms:.3f} ms" if latency.median_ms >= 0.1 else f"{1000 * latency.median_ms:.1f} us"
+    words = (
+        f"{latency.median_ms:.3f} ms" if latency.median_ms >= 0.1 else f"{1000 * latency.median_ms:.1f} us"
+    )
     return f"{words} ±{half:.1%}"
 
 

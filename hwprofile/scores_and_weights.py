@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hwprofile.catalog import scores_named
+from hwprofile.catalog import network_space_named, scores_named
 from hwprofile.errors import BadInput, UserError
 from hwprofile.evaluation import accuracy_words
-from hwprofile.export import export_onnx
+from hwprofile.export import export_onnx, export_random
 from hwprofile.search_folder import SearchFolder
 from hwprofile.trained import TrainedSupernet, searched, shipped
 from ponas_core.accuracies import CountedAccuracy, published_test_accuracy
@@ -91,6 +91,16 @@ class ScoresAndWeights:
         if self.fine_tune and self.data is None:
             raise BadInput("--fine-tune needs --data to learn from")
 
+    def supernet(self, space: SearchSpace) -> TrainedSupernet | None:
+        """The supernet that weights are taken from, without its data; None where there is none.
+
+        Raises:
+            UserError: the search has not ended, or is of another space.
+        """
+        if self.search is not None:
+            return TrainedSupernet(space, SearchFolder(self.search).trained()[0])
+        return shipped(space) if self.scores is None else None
+
     def found(
         self, space: SearchSpace, tell: Callable[[str | None], None]
     ) -> tuple[TrainedSupernet | None, Scores]:
@@ -104,7 +114,7 @@ class ScoresAndWeights:
             if self.scores is not None:
                 raise BadInput("give --search or --scores, not both: a search has scores of its own")
             return searched(space, SearchFolder(self.search), self.data, tell)
-        supernet = shipped(space) if self.scores is None else None
+        supernet = self.supernet(space)
         if self.data is not None and supernet is None:
             raise BadInput("--data checks trained networks: give --search, the folder of `hwprofile search`")
         if supernet is not None and self.data is not None:
@@ -115,21 +125,20 @@ class ScoresAndWeights:
         self,
         architecture: Architecture,
         supernet: TrainedSupernet | None,
-        out: Path,
+        path: Path,
         batch: int,
         *,
         quiet: bool,
     ) -> ExportedNetwork:
-        """Write `network.onnx`, and count how accurate the file is where there are images.
+        """Write a network, and count how accurate the file is where there are images.
 
         Raises:
             UserError: the place cannot be written, or a training cannot go on.
         """
-        path = out / "network.onnx"
         if supernet is None:
             export_onnx(architecture, path, RandomWeights(self.seed), batch)
             return ExportedNetwork(path)
-        weights = self._fine_tuned(architecture, supernet, out, quiet=quiet) or supernet.weights_of(
+        weights = self._fine_tuned(architecture, supernet, path.parent, quiet=quiet) or supernet.weights_of(
             architecture
         )
         export_onnx(architecture, path, weights, batch, supernet.notes)
@@ -170,3 +179,22 @@ class ScoresAndWeights:
         if weights is None:
             raise UserError("--fine-tune runs in one process")
         return weights
+
+
+def export_typed(space_name: str, text: str, path: Path, source: ScoresAndWeights, batch: int) -> str:
+    """Write the network that a person typed; tell what it is and what its weights are.
+
+    Raises:
+        UserError: the space, the text or the search is unusable, or the place cannot be written.
+    """
+    space = network_space_named(space_name)
+    try:
+        network = space.parse(text)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if isinstance(space, SearchSpace) and isinstance(network, Architecture):
+        written = source.export(network, source.supernet(space), path, batch, quiet=True)
+    else:
+        export_random(space, network, path, source.seed, batch)
+        written = ExportedNetwork(path)
+    return f"{space.name} {network}\n{written.words()}"

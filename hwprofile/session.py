@@ -232,7 +232,9 @@ class Session:
             self._tell(specializer.not_binding_words())
         found = self._specialization(specializer, profile, space_name, measure=measure)
         batch = self.device.settings.batch
-        written = source.export(found.chosen.architecture, supernet, out, batch, quiet=self.quiet)
+        written = source.export(
+            found.chosen.architecture, supernet, out / "network.onnx", batch, quiet=self.quiet
+        )
         result = Result(found, budgets, scores, profile, written)
         result.save(out / "result.json")
         return result

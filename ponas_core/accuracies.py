@@ -60,13 +60,15 @@ class _Published:
     file: str
     column: str
     source: str
+    test_images: int = 0  # behind the column `test`, where weights come along
 
 
 _PUBLISHED = {
     "cifar-tiny": _Published(
         "cifar-tiny.csv.gz",
-        "validation",
-        "validation accuracy with the weights of the supernet that comes along; CIFAR-10 packed as JPEG",
+        "score",
+        "validation accuracy with the weights that come along, shrunk towards a table; CIFAR-10 as JPEG",
+        test_images=2500,
     ),
     "nasbench-macro": _Published(
         "nasbench-macro.csv.gz",
@@ -94,15 +96,15 @@ def published_test_accuracy(architecture: Architecture) -> CountedAccuracy | Non
 
     None where no weights come with the space, or it is another one of its name.
     """
-    if architecture.space.name != "cifar-tiny":
+    published = _PUBLISHED.get(architecture.space.name)
+    if published is None or not published.test_images:
         return None
-    published = _PUBLISHED[architecture.space.name]
     try:
         known = accuracies_from_csv(architecture.space, _text(published), "test", published.source)
     except ValueError:
         return None
-    percent = known.get(architecture)
-    return None if percent is None else CountedAccuracy(round(percent * 100), 10_000)
+    percent, images = known.get(architecture), published.test_images
+    return None if percent is None else CountedAccuracy(round(percent * images / 100), images)
 
 
 def has_published_accuracies(space_name: str) -> bool:

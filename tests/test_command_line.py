@@ -39,7 +39,7 @@ COMMANDS = {
     "predict": SESSION | {"model_path", "--space", "--profile", "--networks", "--onnx", "--out", "--json"},
     "spaces": {"--json"},
     "devices": {"--json"},
-    "export": {"--space", "--arch", "--out", "--seed", "--batch"},
+    "export": {"--space", "--arch", "--out", "--seed", "--batch", "--search"},
 }
 
 

@@ -132,8 +132,9 @@ def pareto(
 @click.option(
     "--batch", type=click.IntRange(1), default=1, show_default=True, help="Inputs of one inference."
 )
-def export(space_name: str, arch: str, out: Path, seed: int, batch: int) -> None:
-    """Write an architecture as an ONNX file with random weights.
+@search_option
+def export(space_name: str, arch: str, out: Path, seed: int, batch: int, search_path: Path | None) -> None:
+    """Write an architecture as an ONNX file, with the weights of a search or of its space, else random ones.
 
     \b
     Examples:
@@ -141,7 +142,7 @@ def export(space_name: str, arch: str, out: Path, seed: int, batch: int) -> None
       hwprofile export --space ponas --arch PONAS-A --out net.onnx
       hwprofile export --space nasbench201 --arch 342101 --out cell.onnx
     """
-    from hwprofile.export import export_typed
+    from hwprofile.scores_and_weights import ScoresAndWeights, export_typed
 
-    network = export_typed(space_name, arch, out, seed, batch)
-    click.echo(f"{out}: {network}, architecture only, untrained (random weights)")
+    source = ScoresAndWeights(search=search_path, seed=seed)
+    click.echo(export_typed(space_name, arch, out, source, batch))
