@@ -57,6 +57,15 @@ class SearchFolder:
         """Accuracies of the table's best networks on images that did not fill it."""
         return self.path / "verifications.jsonl"
 
+    def save(self, table: ScoreTable) -> None:
+        """Write the score table; UserError where it cannot be written."""
+        try:
+            table.save(self.scores)
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self.scores}: {error.strerror}; make room, and the same command goes on"
+            ) from error
+
     def trained(self) -> tuple[WeightsFile, ScoreTable]:
         """Weights and scores of a finished search.
 

@@ -33,6 +33,8 @@ from ponas_core.verification import binomial_sd
 
 if TYPE_CHECKING:
     from hwprofile.training import Learning
+    from ponas_core.network_weights import WeightsFile
+    from ponas_core.training.networks import Supernet
 
 TableMethod: TypeAlias = Literal["fitted", "progressive", "one-change"]
 TABLE_METHODS: tuple[TableMethod, ...] = ("fitted", "progressive", "one-change")
@@ -132,7 +134,7 @@ def search_known(
     folder.make()
     filling = Ledger(evaluator)
     table = _with_rank(space, filling, evaluator, options, _table(space, filling, options))
-    table.save(folder.scores)
+    folder.save(table)
     return SearchReport(folder, space_name, table, None)
 
 
@@ -160,56 +162,68 @@ def search_ponas(
     Raises:
         UserError: the folder holds another search, or cannot be written; the training went astray.
     """
-    from hwprofile.training import BlockTuning, is_first, train
-    from ponas_core.training.accuracy import SupernetEvaluator
+    from hwprofile.training import is_first, train
     from ponas_core.training.batch_norm import freeze
     from ponas_core.training.modules import set_weights
     from ponas_core.training.networks import Supernet, start_training
     from ponas_core.weights import GivenWeights
 
-    data, recipe, quiet = learning.data, learning.recipe, learning.quiet
     folder.make()
     supernet = Supernet(space)
-    start_training(supernet, recipe.seed)
+    start_training(supernet, learning.recipe.seed)
     weights = train(supernet, space, learning, folder.supernet, {})
     if not is_first():
         return None
     set_weights(supernet, GivenWeights(weights.arrays))  # as the file has them, whoever trained
-    shared = recipe.shared_epochs > 0
+    shared = learning.recipe.shared_epochs > 0
     freeze(supernet, frozen=shared)
-    evaluator = SupernetEvaluator(
-        supernet, data.training, data.validation, shared_statistics=shared, seed=recipe.seed
-    )
-    with display.progress("evaluate networks", quiet=quiet) as bar:
-        total = _evaluations(space, options)
-        journal = Journal(folder.evaluations, weights.digest)
-
-        def paid(architecture: Architecture, accuracy: float) -> None:
-            if not options.fine_tune_steps:  # with weights that change on the way, cells are what is kept
-                journal.append(architecture, accuracy)
-            bar.advance(min(ledger.evaluations, total), total, f"{accuracy:.1f} %")
-
-        history = () if options.fine_tune_steps else journal.history(space)
-        ledger = Ledger(evaluator, history=history, on_new=paid)
-        # what filled the table, whether it was paid for now or before an interruption
-        filling = Ledger(ledger)
-        if options.fine_tune_steps:
-            tuning = BlockTuning(supernet, data, recipe, options.fine_tune_steps, folder, weights)
-            table = _table(space, Ledger(evaluator, on_new=paid), options, tuning.tune, tuning.settle)
-        else:
-            folder.tuned.unlink(missing_ok=True)
-            table = _table(space, filling, options)
-        table = _with_rank(space, filling, ledger, options, table, len(data.validation))
+    table = _table_of_supernet(supernet, weights, learning, options, folder)
     told = {
         "data": weights.about["data"],
         "recipe": weights.about["recipe"],
         "weights": weights.digest,
         "statistics": "shared" if shared else "of each network",
-        "validation_images": len(data.validation),
+        "validation_images": len(learning.data.validation),
     }
     table = replace(table, provenance={**table.provenance, **told})
-    table.save(folder.scores)
-    return SearchReport(folder, space_name, table, data.dataset.name)
+    folder.save(table)
+    return SearchReport(folder, space_name, table, learning.data.dataset.name)
+
+
+def _table_of_supernet(
+    supernet: Supernet, weights: WeightsFile, learning: Learning, options: TableOptions, folder: SearchFolder
+) -> ScoreTable:
+    """The table, and how well it ranks; no evaluation is paid for twice, whatever interrupts."""
+    from hwprofile.training import BlockTuning
+    from ponas_core.training.accuracy import SupernetEvaluator
+
+    space, data, seed = supernet.space, learning.data, learning.recipe.seed
+    shared = learning.recipe.shared_epochs > 0
+    evaluator = SupernetEvaluator(
+        supernet, data.training, data.validation, shared_statistics=shared, seed=seed
+    )
+    tuned, images = options.fine_tune_steps > 0, len(data.validation)
+    journal = Journal(folder.evaluations, weights.digest)
+    with display.progress("evaluate networks", quiet=learning.quiet) as bar:
+        total = _evaluations(space, options)
+
+        def paid(architecture: Architecture, accuracy: float) -> None:
+            if not tuned:
+                journal.append(architecture, accuracy)
+            bar.advance(min(ledger.evaluations, total), total, f"{accuracy:.1f} %")
+
+        # with weights that change on the way, cells are kept instead of evaluations
+        ledger = Ledger(evaluator, history=() if tuned else journal.history(space), on_new=paid)
+        # what fills the table, whether it is paid for now or was before an interruption
+        filling = Ledger(ledger)
+        if tuned:
+            tuning = BlockTuning(supernet, data, learning.recipe, options.fine_tune_steps, folder, weights)
+            filling = Ledger(evaluator, on_new=paid)
+            table = _table(space, filling, options, tuning.tune, tuning.settle)
+        else:
+            folder.tuned.unlink(missing_ok=True)
+            table = _table(space, filling, options)
+        return _with_rank(space, filling, ledger, options, table, images)
 
 
 def _evaluations(space: SearchSpace, options: TableOptions) -> int:

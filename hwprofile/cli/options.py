@@ -109,7 +109,7 @@ session_options = together(
 space_option = click.option(
     "--space",
     "space_name",
-    default="nasbench-macro",
+    default="cifar-tiny",
     show_default=True,
     help="One of `hwprofile spaces`, or the path of your own .toml file.",
 )

@@ -44,7 +44,17 @@ def test_what_a_project_may_not_set_is_refused(tmp_path: Path, text: str, messag
 
 def test_the_command_line_overrides_the_project(home: Path, macro_profile: Path, tmp_path: Path) -> None:
     (tmp_path / "hwprofile.toml").write_text('device = "jetson"\n')
-    arguments = ["specialize", "--profile", str(macro_profile), "--no-measure", "--budget", "60%", "--json"]
+    arguments = [
+        "specialize",
+        "--space",
+        "nasbench-macro",
+        "--profile",
+        str(macro_profile),
+        "--no-measure",
+        "--budget",
+        "60%",
+        "--json",
+    ]
     chosen = CliRunner().invoke(main, arguments)
     assert chosen.exit_code == 6
     assert "device jetson is not configured" in chosen.stderr

@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 
 from ponas_core.complexity import complexity
 from ponas_core.cost import Limit
-from ponas_core.score_table import ScoreTable, ScoreTableError, macs_proxy
+from ponas_core.score_table import Scores, ScoreTable, ScoreTableError, macs_proxy
+from ponas_core.selection import select
 from ponas_core.solve import Infeasible, k_best
 from ponas_core.space import Architecture
 from ponas_core.table_estimation import middle_network, one_change_table
 from ponas_core.table_fit import fitted_estimate
 from ponas_core.verification import (
+    CHECKED,
+    ImageCheck,
     Verification,
     binomial_sd,
     distinct_best,
@@ -187,3 +190,28 @@ def test_the_spread_of_a_count_of_images() -> None:
     for accuracy, images in ((101.0, 10), (-1.0, 10), (50.0, 0)):
         with pytest.raises(ValueError, match="is no accuracy"):
             binomial_sd(accuracy, images)
+
+
+def test_a_check_ranks_the_tables_best_anew_and_remembers_what_it_saw() -> None:
+    world, asked = AdditiveWorld(MACRO, 5), []
+
+    class Counted:
+        def accuracy(self, architecture: Architecture) -> float:
+            asked.append(architecture)
+            return world.accuracy(architecture)
+
+    filled = fitted_estimate(MACRO, AdditiveWorld(MACRO, 4), np.random.default_rng(0), 40)
+    scores = Scores(filled, check=ImageCheck(Counted(), images=10_000))
+    limits = [Limit(MACS, 60e6)]
+    found = select(MACRO, scores, limits, 3)
+    values = [scores.value(network) for network in found.architectures]
+    assert len(found.architectures) == 3
+    assert values == sorted(values, reverse=True)
+    assert all(limits[0].holds(network.ops) for network in found.architectures)
+    assert all(scores.is_checked(network) for network in found.architectures)
+    assert len(asked) == CHECKED
+    assert select(MACRO, scores, limits, 3) == found
+    assert len(asked) == CHECKED  # the second time nothing was paid for
+    other = MACRO.architecture([0] * len(MACRO.layers))
+    assert not scores.is_checked(other)
+    assert scores.value(other) == filled.value(other.ops)
