@@ -13,6 +13,7 @@ is how the files that come with the space `cifar-tiny` were made:
     hwprofile search ponas --space cifar-tiny --data cifar10_jpeg.npz --out ct --epochs 48 --shared-epochs 12
     python -m benchmarks.every_network --search ct --data cifar10_jpeg.npz --images 2500
         --out ponas_core/data/cifar-tiny.csv.gz --weights ponas_core/data/cifar-tiny.npz
+        --name "CIFAR-10 as JPEG" --classes airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from ponas_core.accuracies import KnownAccuracies
 from ponas_core.complexity import complexity
 from ponas_core.datasets.images import LabelledImages
 from ponas_core.held_out import Residuals, kendall, spearman
+from ponas_core.network_weights import WeightsFile
 from ponas_core.operators import BATCH_NORM_EPSILON
 from ponas_core.score_table import CEILING, log_error
 from ponas_core.space import SearchSpace
@@ -158,6 +160,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="of each split; all unless given")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--classes", help="names for the weights' file, in the order of labels: cat,dog,...")
+    parser.add_argument("--name", help="of the data, for the weights' file")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -180,7 +184,12 @@ def main() -> None:
     # no name and no time inside: equal content gives an equal file
     given.out.write_bytes(gzip.compress(text.encode(), mtime=0))
     if given.weights is not None:
-        weights.save(given.weights)
+        told = dict(weights.about)
+        if given.classes:
+            told["classes"] = given.classes.split(",")
+        if given.name:
+            told["data"] = {**told["data"], "name": given.name}
+        WeightsFile(weights.space, weights.arrays, told).save(given.weights)
     print(f"{space.size} networks in {time.perf_counter() - started:.0f} s; {given.out}")
     for name, found in (("validation", validation), ("test", test)):
         print(f"{name}: {found.min():.2f} to {found.max():.2f} %, mean {found.mean():.2f} %")

@@ -79,7 +79,7 @@ class SearchReport:
         folder: where.
         space_name: as typed.
         table: the score table; its provenance tells the rest.
-        data: name of the data set; None for known accuracies.
+        data: the data set as it was typed; None for known accuracies.
     """
 
     folder: SearchFolder
@@ -109,7 +109,7 @@ class SearchReport:
             for name in ("spearman", "kendall")
         ]
         best = self.table.value([int(np.argmax(row)) for row in self.table.rows])
-        data = "" if self.data is None else f" --data {self.data}"
+        data = f" --data {self.data}" if self.data else ""
         return "\n".join(
             [
                 f"{self.table.space}: score table, {told['method']}, {told['evaluations']} evaluations",
@@ -187,7 +187,7 @@ def search_ponas(
     }
     table = replace(table, provenance={**table.provenance, **told})
     folder.save(table)
-    return SearchReport(folder, space_name, table, learning.data.dataset.name)
+    return SearchReport(folder, space_name, table, learning.data.typed)
 
 
 def _table_of_supernet(

@@ -44,17 +44,19 @@ class TrainingData:
     Attributes:
         dataset: what was named.
         device: where networks learn.
+        typed: how a person named it.
     """
 
     dataset: Dataset
     device: torch.device
+    typed: str = ""
 
     @classmethod
     def named(
         cls, space: SearchSpace, name: str, device: torch.device, tell: Callable[[str | None], None]
     ) -> TrainingData:
         """The data set of this name, which must fit the networks of the space; UserError otherwise."""
-        return cls(dataset_for(space, name, tell), device)
+        return cls(dataset_for(space, name, tell), device, name)
 
     @cached_property
     def splits(self) -> SearchSplits:
