@@ -32,10 +32,11 @@ def main() -> None:
         commands = {
             "import numpy, onnx": [sys.executable, "-c", "import numpy, onnx"],
             "hwprofile --help": [*HWPROFILE, "--help"],
-            "specialize --no-measure, nasbench-macro": specialize,
+            "specialize --no-measure, cifar-tiny, trained": specialize,
+            "specialize --no-measure, nasbench-macro": [*specialize, "--space", "nasbench-macro"],
             "specialize --no-measure, proxyless": [*specialize, "--space", "proxyless", "--scores", "macs"],
         }
-        for space in ("nasbench-macro", "proxyless"):
+        for space in ("cifar-tiny", "nasbench-macro", "proxyless"):
             subprocess.run([*HWPROFILE, "bench", "--space", space], check=True, capture_output=True)
         times: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(arguments.repeats):  # in turn, so that a drift of the machine meets all alike

@@ -30,14 +30,14 @@ class Result:
         budgets: as typed.
         scores: what was maximised.
         profile: what the model was fitted on.
-        network: the exported network; None when nothing was written.
+        network: the exported network.
     """
 
     found: Specialization
     budgets: Sequence[Budget]
     scores: Scores
     profile: Profile
-    network: ExportedNetwork | None
+    network: ExportedNetwork
 
     @property
     def score_kind(self) -> str:
@@ -92,7 +92,7 @@ class Result:
             "profile_disturbed": self.profile.why_disturbed(),
             "latency_table": self.found.table,
             "identity": dict(self.profile.header.identity),
-            **(ExportedNetwork.NOTHING if self.network is None else self.network.to_json()),
+            **self.network.to_json(),
         }
 
     def _budget_json(self) -> dict[str, float]:
@@ -205,9 +205,7 @@ class Result:
                 "proved: no network scores higher within the predicted latency "
                 f"({found.solve_ms:.1f} ms to solve)"
             )
-        if self.network is not None:
-            lines.append(self.network.words())
-        return lines
+        return [*lines, self.network.words()]
 
     def _holds_line(self) -> str:
         found = self.found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from hwprofile.catalog import network_space_named, scores_named
 from hwprofile.errors import BadInput, UserError
@@ -37,8 +37,6 @@ class ExportedNetwork:
     learned_from: str | None = None
     counted: CountedAccuracy | None = None
     images: str | None = None
-
-    NOTHING: ClassVar[dict[str, Any]] = {"weights": None, "onnx": None}
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; accuracies in per cent."""

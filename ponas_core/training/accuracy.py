@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -72,4 +73,7 @@ class SupernetEvaluator:
 
     def accuracy(self, architecture: Architecture) -> float:
         """Accuracy on the held-out images, per cent."""
-        return accuracy_percent(self.network(architecture), self.held_out)
+        if not self.shared_statistics:
+            return accuracy_percent(self.network(architecture), self.held_out)
+        self.supernet.eval()
+        return accuracy_percent(partial(self.supernet, ops=architecture.ops), self.held_out)
