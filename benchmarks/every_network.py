@@ -6,9 +6,11 @@ Prefixes are shared: a layer is run once for all networks that begin alike, so 4
 cost about as much as 1,000. Writes `arch,score,validation,test`: accuracies in per cent on the validation
 images and on as many of the first test images, which choose nothing. The highest of thousands of noisy
 accuracies is a lucky one, so `score`, which chooses, is the validation accuracy shrunk towards an additive
-table that all networks together fill. How much that is worth is printed: test accuracy of what each of the
-three chooses under budgets of multiply-accumulates. `--weights` copies the supernet's weights beside it. That
-is how the files that come with the space `cifar-tiny` were made:
+table that all networks together fill (its sums read as accuracies by isotonic regression). All networks see
+the same images, so what images add to all of them alike is no noise: the rest is estimated from parts of the
+images. How much shrinking is worth is printed: test accuracy of what each of the three chooses under budgets
+of multiply-accumulates. `--weights` copies the supernet's weights beside it. That is how the files that come
+with the space `cifar-tiny` were made:
 
     hwprofile search ponas --space cifar-tiny --data cifar10_jpeg.npz --out ct --epochs 48 --shared-epochs 12
     python -m benchmarks.every_network --search ct --data cifar10_jpeg.npz --images 2500
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.isotonic import IsotonicRegression
 from torch import Tensor
 from torch.nn import functional
 
@@ -93,18 +97,21 @@ def walk(x: Tensor, layers: list[list[Step]], head: list[Step]) -> Iterator[Tens
 
 @torch.no_grad()
 def right_of_every_network(supernet: Supernet, data: DeviceImages, title: str) -> NDArray[np.int64]:
-    """How many images each network is right on, in the order of `SearchSpace.enumerate`."""
+    """How many images of each chunk each network is right on: (chunks, networks).
+
+    Networks are in the order of `SearchSpace.enumerate`; chunks hold 250 images, the last one maybe fewer.
+    """
     space = supernet.space
     stem = [[folded(supernet.block(layer, 0))] for layer in space.stem]
     head = [folded(supernet.block(layer, 0)) for layer in space.head]
     layers = [
         [folded(supernet.block(layer, op)) for op in range(len(layer.blocks))] for layer in space.layers
     ]
-    right = np.zeros(space.size, np.int64)
+    right = np.zeros((math.ceil(len(data) / CHUNK), space.size), np.int64)
     with progress(title, quiet=False) as bar:
         for number, (x, labels) in enumerate(data.in_order(CHUNK)):
             for index, logits in enumerate(walk(x, [*stem, *layers], head)):
-                right[index] += int((logits.argmax(1) == labels).sum())
+                right[number, index] = int((logits.argmax(1) == labels).sum())
             bar.advance((number + 1) * CHUNK, len(data), "images")
     return right
 
@@ -116,17 +123,27 @@ def first(images: LabelledImages, count: int | None) -> LabelledImages:
 Floats = NDArray[np.float64]
 
 
-def shrunk_scores(space: SearchSpace, validation: Floats, images: int) -> tuple[Floats, Floats]:
+def paired_noise_sd(right: NDArray[np.int64]) -> float:
+    """Noise of an accuracy in points, what the images do to all networks alike left out."""
+    percent = 100 * right[:-1] / CHUNK
+    own = percent - percent.mean(axis=1, keepdims=True) - percent.mean(axis=0) + percent.mean()
+    chunks = len(percent)
+    return float(np.sqrt((own**2).sum() / (chunks - 1) / own.shape[1] / chunks))
+
+
+def shrunk_scores(space: SearchSpace, validation: Floats, noise_sd: float) -> tuple[Floats, Floats]:
     """What an additive table says of every network, and the observations shrunk towards it."""
     ops = [architecture.ops for architecture in space.enumerate()]
     known = KnownAccuracies(dict(zip(ops, validation.tolist(), strict=True)), "validation images")
     additive = fitted_table(space, known)
-    predicted = np.array([additive.value(choices) for choices in ops])
-    noise_sd = binomial_sd(float(validation.mean()), images)
+    # a sum ranks well, but is off where networks are far worse than most: its scale is read off the networks
+    sums = np.array([additive.total(choices) for choices in ops])
+    predicted = IsotonicRegression().fit_transform(sums, validation)
     error = float(np.mean(CEILING - validation))
     spread = Residuals.of(log_error(predicted), log_error(validation))
     weight = observation_weight(spread.table_sd(noise_sd), noise_sd / error)
-    print(f"weight of an observation beside the table: {weight:.2f}")
+    left = float(np.std(validation - predicted))
+    print(f"weight of an observation beside the table: {weight:.2f}; the table leaves {left:.2f} points")
     pairs = zip(predicted.tolist(), validation.tolist(), strict=True)
     return predicted, np.array([shrunk(says, seen, weight) for says, seen in pairs])
 
@@ -174,12 +191,18 @@ def main() -> None:
     supernet = Supernet(space)
     set_weights(supernet, GivenWeights(weights.arrays))
     supernet.eval()
-    percent = []
-    for title, images in (("validation", data.splits.validation), ("test", data.dataset.test)):
-        chosen = data.on_device(first(images, given.images))
-        percent.append(100 * right_of_every_network(supernet, chosen, title) / len(chosen))
-    validation, test = percent
-    predicted, score = shrunk_scores(space, validation, given.images or len(data.splits.validation))
+    parts = [first(images, given.images) for images in (data.splits.validation, data.dataset.test)]
+    right_on_validation, right_on_test = (
+        right_of_every_network(supernet, data.on_device(part), title)
+        for part, title in zip(parts, ("validation", "test"), strict=True)
+    )
+    images = len(parts[0])
+    validation = 100 * right_on_validation.sum(axis=0) / images
+    test = 100 * right_on_test.sum(axis=0) / len(parts[1])
+    noise_sd = paired_noise_sd(right_on_validation)
+    independent_sd = binomial_sd(float(validation.mean()), images)
+    print(f"noise {noise_sd:.2f} points, where independent images would give {independent_sd:.2f}")
+    predicted, score = shrunk_scores(space, validation, noise_sd)
     text = "\n".join(rows(space, [score, validation, test])) + "\n"
     # no name and no time inside: equal content gives an equal file
     given.out.write_bytes(gzip.compress(text.encode(), mtime=0))
