@@ -59,3 +59,11 @@ def proxyless_profile(tmp_path_factory: pytest.TempPathFactory, cpu_header: Call
     path = tmp_path_factory.mktemp("profiles") / "proxyless.profile.jsonl"
     write_made_up_profile(path, shipped_space("proxyless"), cpu_header("proxyless"))
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_profile(tmp_path_factory: pytest.TempPathFactory, cpu_header: Callable[[str], Header]) -> Path:
+    """The same of cifar-tiny, the default."""
+    path = tmp_path_factory.mktemp("profiles") / "tiny.profile.jsonl"
+    write_made_up_profile(path, shipped_space("cifar-tiny"), cpu_header("cifar-tiny"))
+    return path

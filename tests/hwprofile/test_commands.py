@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,13 +15,17 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 
+from devices.inference import Classifier
 from hwprofile.cli import main
-from ponas_core.accuracies import published_accuracies
+from hwprofile.evaluation import count_right
+from ponas_core.accuracies import CountedAccuracy, published_accuracies, published_test_accuracy
 from ponas_core.complexity import complexity
+from ponas_core.datasets.catalog import load_dataset
 from ponas_core.space_file import shipped_space
 from tests.hwprofile.made_up import true_network_ms
 
 MACRO = shipped_space("nasbench-macro")
+ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments: object) -> Result:
@@ -88,6 +93,49 @@ def test_the_exported_network_says_that_it_is_untrained(specialized: dict[str, o
     assert notes["architecture"] == specialized["architecture"]
     saved = json.loads((Path(str(specialized["onnx"])).parent / "result.json").read_text())
     assert saved == specialized
+
+
+def test_the_default_is_a_trained_classifier_that_tells_its_test_accuracy(
+    home: Path, tiny_profile: Path
+) -> None:
+    told = answer("specialize", "--profile", tiny_profile, "--no-measure", "--budget", "60%", "--out", "out")
+    assert told["space"] == "cifar-tiny"
+    assert told["weights"] == "trained"
+    assert told["score_kind"] == "accuracy"
+    counted = told["counted"]
+    assert isinstance(counted, dict)
+    assert counted["images"] == 2500
+    assert counted["accuracy_low"] < counted["accuracy"] < counted["accuracy_high"]
+    architecture = shipped_space("cifar-tiny").parse(str(told["architecture"]))
+    assert published_test_accuracy(architecture) == CountedAccuracy(
+        round(25 * counted["accuracy"]), counted["images"]
+    )
+    notes = {entry.key: entry.value for entry in onnx.load("out/network.onnx").metadata_props}
+    assert notes["weights"] == "trained"
+    assert notes["classes"].split(",")[:3] == ["airplane", "automobile", "bird"]
+    # the weights belong to the scores that come along; others choose, and the network is untrained
+    other = answer(
+        "specialize", "--profile", tiny_profile, "--no-measure", "--budget", "60%", "--scores", "macs"
+    )
+    assert other["weights"] == "random"
+
+
+PACKED = Path(os.environ.get("HWPROFILE_TEST_DATA", ROOT.parent / "shared" / "data")) / "cifar10_jpeg.npz"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PACKED.exists(), reason=f"{PACKED} is absent; HWPROFILE_TEST_DATA tells its folder")
+def test_the_weights_that_come_along_are_as_accurate_as_is_told(home: Path) -> None:
+    space = shipped_space("cifar-tiny")
+    dataset = load_dataset(str(PACKED), space.shape_in)
+    assert dataset.test is not None
+    images = dataset.test.take(np.arange(2500))
+    for text in ("2,3,3,3,3,3", "0,0,0,0,0,0", "1,0,1,1,3,3"):
+        assert run("export", "--arch", text, "--out", "net.onnx", "--batch", "100").exit_code == 0
+        found = count_right(Classifier(Path("net.onnx").read_bytes()), images)
+        told = published_test_accuracy(space.parse(text))
+        assert told is not None
+        assert abs(found.right - told.right) <= 3  # rounding of a runtime, and of a decoder of JPEG
 
 
 def test_people_are_told_in_the_last_line_that_the_weights_are_random(
@@ -261,10 +309,12 @@ def test_a_profile_of_another_machine_answers_but_is_not_measured_against(
     header["identity"]["cpu_model"] = "Another CPU"
     other = tmp_path / "other.profile.jsonl"
     other.write_text(json.dumps(header) + "\n" + "".join(lines[1:]))
-    refused = run("specialize", "--profile", other, "--budget", "60%")
+    refused = run("specialize", "--space", "nasbench-macro", "--profile", other, "--budget", "60%")
     assert refused.exit_code == 1
     assert "cpu_model: Another CPU" in refused.stderr
-    told = run("specialize", "--profile", other, "--budget", "60%", "--no-measure")
+    told = run(
+        "specialize", "--space", "nasbench-macro", "--profile", other, "--budget", "60%", "--no-measure"
+    )
     assert told.exit_code == 0
     assert "measured elsewhere" in told.stderr
 
@@ -272,7 +322,7 @@ def test_a_profile_of_another_machine_answers_but_is_not_measured_against(
 def test_a_profile_of_another_space_is_refused(home: Path, proxyless_profile: Path) -> None:
     result = run("specialize", "--profile", proxyless_profile, "--no-measure", "--budget", "5ms")
     assert result.exit_code == 1
-    assert "holds proxyless, not nasbench-macro" in result.stderr
+    assert "holds proxyless, not cifar-tiny" in result.stderr
 
 
 def test_a_block_that_was_not_measured_is_named_with_the_command_that_measures_it(
@@ -281,7 +331,9 @@ def test_a_block_that_was_not_measured_is_named_with_the_command_that_measures_i
     kept = [line for line in macro_profile.read_text().splitlines() if "mb_k5_e6@32x32x32" not in line]
     partial = tmp_path / "partial.profile.jsonl"
     partial.write_text("\n".join(kept) + "\n")
-    result = run("specialize", "--profile", partial, "--no-measure", "--budget", "60%")
+    result = run(
+        "specialize", "--space", "nasbench-macro", "--profile", partial, "--no-measure", "--budget", "60%"
+    )
     assert result.exit_code == 1
     assert "no latency for mb_k5_e6@32x32x32" in result.stderr
     assert "hwprofile bench --space nasbench-macro --fresh" in result.stderr
@@ -364,7 +416,7 @@ def test_a_network_is_exported_by_its_name(home: Path, tmp_path: Path) -> None:
     for text, out in zip(("PONAS-A", ops), files, strict=True):
         result = run("export", "--space", "ponas", "--arch", text, "--out", out)
         assert result.exit_code == 0, result.output
-        assert f"ponas {ops}, " in result.stdout
+        assert result.stdout.startswith(f"ponas {ops}\n")
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
@@ -441,19 +493,12 @@ def test_commands_import_only_what_they_use(home: Path, arguments: list[str], ke
     _check_imports(arguments, kept_out)
 
 
+@pytest.mark.parametrize("space", ["nasbench-macro", "cifar-tiny"])
 def test_specialising_without_measuring_imports_neither_torch_nor_scikit_learn(
-    home: Path, macro_profile: Path
+    home: Path, macro_profile: Path, tiny_profile: Path, space: str
 ) -> None:
-    arguments = [
-        "specialize",
-        "--space",
-        "nasbench-macro",
-        "--profile",
-        str(macro_profile),
-        "--no-measure",
-        "--budget",
-        "60%",
-    ]
+    profile = tiny_profile if space == "cifar-tiny" else macro_profile
+    arguments = ["specialize", "--space", space, "--profile", str(profile), "--no-measure", "--budget", "60%"]
     _check_imports(arguments, ["sklearn", "scipy.optimize", "torch", "onnxruntime"])
 
 
