@@ -32,7 +32,7 @@ def hwprofile(*arguments: object) -> tuple[float, dict[str, Any]]:
 def in_process_s(out: Path, budgets_ms: list[float]) -> list[float]:
     """Seconds from a table to a file: solving, checking the best candidates on images, exporting, testing."""
     from hwprofile.budget import parse_budget
-    from hwprofile.scores_and_weights import ScoresAndWeights
+    from hwprofile.learning.scores_and_weights import ScoresAndWeights
     from hwprofile.session import Session, session_device
 
     session = Session(session_device("cpu"), quiet=True)

@@ -36,8 +36,8 @@ from torch.nn import functional
 
 from hwprofile.catalog import space_named
 from hwprofile.display import progress, table
-from hwprofile.search_folder import SearchFolder
-from hwprofile.training import TrainingData
+from hwprofile.learning.search_folder import SearchFolder
+from hwprofile.learning.training import TrainingData
 from ponas_core.accuracies import KnownAccuracies
 from ponas_core.complexity import complexity
 from ponas_core.datasets.images import LabelledImages

@@ -22,8 +22,8 @@ import torch
 
 from hwprofile.catalog import space_named
 from hwprofile.display import table
-from hwprofile.search_folder import SearchFolder
-from hwprofile.training import TrainingData
+from hwprofile.learning.search_folder import SearchFolder
+from hwprofile.learning.training import TrainingData
 from ponas_core.complexity import complexity
 from ponas_core.held_out import kendall, rank_interval, spearman
 from ponas_core.sampling import random_sample

@@ -10,8 +10,8 @@ from typing import Any
 
 from hwprofile.budget import Budget, in_words
 from hwprofile.display import table
+from hwprofile.learning.scores_and_weights import ExportedNetwork
 from hwprofile.profile import Profile
-from hwprofile.scores_and_weights import ExportedNetwork
 from hwprofile.specialize import Candidate, Specialization
 from ponas_core.closed_loop import Latency
 from ponas_core.complexity import COMPLEXITIES, complexity

@@ -32,11 +32,11 @@ from hwprofile.doctor import Diagnosis, diagnose
 from hwprofile.errors import BudgetInfeasible, DeviceUnreachable, UserError
 from hwprofile.front import Front, front_of
 from hwprofile.latency import SpaceLatency
+from hwprofile.learning.scores_and_weights import ScoresAndWeights
 from hwprofile.networks_csv import latencies_csv, ops_in
 from hwprofile.profile import Profile, identity_differences
 from hwprofile.recording import PREFIX, replay_device
 from hwprofile.result import Result
-from hwprofile.scores_and_weights import ScoresAndWeights
 from hwprofile.specialize import Specialization, Specializer
 from hwprofile.subjects import (
     KernelsSubject,

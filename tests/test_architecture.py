@@ -15,7 +15,7 @@ HEAVY = {"ai_edge_litert", "torch", "tensorrt", "onnxruntime", "sklearn"}
 AT_HOME = {
     "predictors/estimators": {"sklearn"},
     "ponas_core/training": {"torch"},
-    "hwprofile/training.py": {"torch"},
+    "hwprofile/learning/training.py": {"torch"},
 }
 """Where a heavy library may stand at the top of a file."""
 ARITHMETIC = {"scipy", "sklearn"}

@@ -83,7 +83,7 @@ def specialize(
       hwprofile specialize --space digits --search digits-search --data digits --budget 80us
     """
     from hwprofile.budget import parse_budget
-    from hwprofile.scores_and_weights import ScoresAndWeights
+    from hwprofile.learning.scores_and_weights import ScoresAndWeights
 
     budgets = [parse_budget(text) for text in budget_texts]
     source = ScoresAndWeights(scores_name, search_path, data_name, fine_tune, seed)
@@ -117,7 +117,7 @@ def pareto(
       hwprofile pareto --space nasbench-macro
     """
     from hwprofile.front import for_people, to_json
-    from hwprofile.scores_and_weights import ScoresAndWeights
+    from hwprofile.learning.scores_and_weights import ScoresAndWeights
 
     source = ScoresAndWeights(scores_name, search_path)
     front = session_of(options).pareto(space_name, profile_path, source)
@@ -142,7 +142,7 @@ def export(space_name: str, arch: str, out: Path, seed: int, batch: int, search_
       hwprofile export --space ponas --arch PONAS-A --out net.onnx
       hwprofile export --space nasbench201 --arch 342101 --out cell.onnx
     """
-    from hwprofile.scores_and_weights import ScoresAndWeights, export_typed
+    from hwprofile.learning.scores_and_weights import ScoresAndWeights, export_typed
 
     source = ScoresAndWeights(search=search_path, seed=seed)
     click.echo(export_typed(space_name, arch, out, source, batch))

@@ -170,8 +170,8 @@ def search(
       hwprofile search ponas --space nasbench-macro --evaluator tabular --out known
       torchrun --nproc-per-node 2 -m hwprofile search ponas --space cifar-tiny --data cifar-10-python.tar.gz
     """
-    from hwprofile.search import run_search
-    from hwprofile.supernet_search import TableOptions
+    from hwprofile.learning.options import run_search
+    from hwprofile.learning.supernet_search import TableOptions
 
     table = TableOptions(table_method, evaluations, held_out, context, fine_tune_steps, options["seed"])
     report = run_search(space_name, data_name, evaluator_name, out, table, options)
@@ -210,7 +210,7 @@ def train(
     Example:
       hwprofile train --space digits --arch 1,1,2,1,2,1 --data digits --out net
     """
-    from hwprofile.network_training import run_training
+    from hwprofile.learning.network_training import run_training
 
     report = run_training(space_name, arch, data_name, search_path, out, options)
     if report is not None:
@@ -236,9 +236,9 @@ def evaluate(onnx: Path, data_name: str | None, split: Any, quiet: bool, as_json
     Example:
       hwprofile evaluate net/network.onnx --data digits
     """
-    from hwprofile.data import needed
     from hwprofile.display import notices
-    from hwprofile.evaluation import evaluate_file
+    from hwprofile.learning.data import needed
+    from hwprofile.learning.evaluation import evaluate_file
 
     report = evaluate_file(onnx, needed(data_name), split, quiet=quiet, tell=notices(quiet=quiet))
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else report.for_people())

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from devices.inference import Classifier
 from hwprofile.cli import main
-from hwprofile.evaluation import count_right
+from hwprofile.learning.evaluation import count_right
 from ponas_core.accuracies import CountedAccuracy, published_accuracies, published_test_accuracy
 from ponas_core.complexity import complexity
 from ponas_core.datasets.catalog import load_dataset

@@ -14,8 +14,8 @@ from devices.schedule import Goal
 from devices.settings import Settings
 from hwprofile.budget import parse_budget
 from hwprofile.errors import BudgetInfeasible
+from hwprofile.learning.scores_and_weights import ScoresAndWeights
 from hwprofile.result import Result
-from hwprofile.scores_and_weights import ScoresAndWeights
 from hwprofile.session import Session
 from ponas_core.closed_loop import CHOOSING_PROCESSES, CONFIRMING_PROCESSES
 

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 from hwprofile import display
-from hwprofile.data import dataset_for, splits_of
 from hwprofile.errors import UserError
-from hwprofile.search_folder import SearchFolder
+from hwprofile.learning.data import dataset_for, splits_of
+from hwprofile.learning.search_folder import SearchFolder
 from ponas_core.datasets.images import Dataset, LabelledImages, SearchSplits
 from ponas_core.datasets.normalization import Normalization
 from ponas_core.network_weights import WeightsError, WeightsFile

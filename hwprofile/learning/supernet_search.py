@@ -12,7 +12,7 @@ import numpy as np
 
 from hwprofile import display
 from hwprofile.errors import UserError
-from hwprofile.search_folder import Journal, SearchFolder
+from hwprofile.learning.search_folder import Journal, SearchFolder
 from ponas_core.evaluation import Evaluator, Ledger
 from ponas_core.held_out import FEWEST, held_out_rank
 from ponas_core.sampling import random_sample
@@ -32,7 +32,7 @@ from ponas_core.table_fit import fitted_estimate
 from ponas_core.verification import binomial_sd
 
 if TYPE_CHECKING:
-    from hwprofile.training import Learning
+    from hwprofile.learning.training import Learning
     from ponas_core.network_weights import WeightsFile
     from ponas_core.training.networks import Supernet
 
@@ -162,7 +162,7 @@ def search_ponas(
     Raises:
         UserError: the folder holds another search, or cannot be written; the training went astray.
     """
-    from hwprofile.training import is_first, train
+    from hwprofile.learning.training import is_first, train
     from ponas_core.training.batch_norm import freeze
     from ponas_core.training.modules import set_weights
     from ponas_core.training.networks import Supernet, start_training
@@ -194,7 +194,7 @@ def _table_of_supernet(
     supernet: Supernet, weights: WeightsFile, learning: Learning, options: TableOptions, folder: SearchFolder
 ) -> ScoreTable:
     """The table, and how well it ranks; no evaluation is paid for twice, whatever interrupts."""
-    from hwprofile.training import BlockTuning
+    from hwprofile.learning.training import BlockTuning
     from ponas_core.training.accuracy import SupernetEvaluator
 
     space, data, seed = supernet.space, learning.data, learning.recipe.seed

@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from devices.inference import Classifier
-from hwprofile.data import dataset_for, splits_of
 from hwprofile.errors import UserError
-from hwprofile.evaluation import count_right
-from hwprofile.search_folder import Journal, SearchFolder
+from hwprofile.learning.data import dataset_for, splits_of
+from hwprofile.learning.evaluation import count_right
+from hwprofile.learning.search_folder import Journal, SearchFolder
 from ponas_core.datasets.images import Dataset, LabelledImages
 from ponas_core.datasets.normalization import Normalization
 from ponas_core.evaluation import Ledger

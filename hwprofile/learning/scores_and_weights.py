@@ -9,10 +9,10 @@ from typing import Any
 
 from hwprofile.catalog import network_space_named, scores_named
 from hwprofile.errors import BadInput, UserError
-from hwprofile.evaluation import accuracy_words
 from hwprofile.export import export_onnx, export_random
-from hwprofile.search_folder import SearchFolder
-from hwprofile.trained import TrainedSupernet, searched, shipped
+from hwprofile.learning.evaluation import accuracy_words
+from hwprofile.learning.search_folder import SearchFolder
+from hwprofile.learning.trained_supernet import TrainedSupernet, searched, shipped
 from ponas_core.accuracies import CountedAccuracy, published_test_accuracy
 from ponas_core.score_table import Scores
 from ponas_core.space import Architecture, SearchSpace
@@ -141,7 +141,7 @@ class ScoresAndWeights:
         )
         export_onnx(architecture, path, weights, batch, supernet.notes)
         if supernet.dataset is not None:
-            from hwprofile.network_training import evaluate_exported
+            from hwprofile.learning.network_training import evaluate_exported
 
             found = evaluate_exported(path, supernet.dataset, quiet=quiet)
             images = f"{found.split} images of {found.data}"
@@ -155,8 +155,8 @@ class ScoresAndWeights:
         """Weights of the network after it learned on by itself; None where that was not asked for."""
         if not self.fine_tune or self.data is None:
             return None
-        from hwprofile.network_training import trained_weights
-        from hwprofile.search import learning_of
+        from hwprofile.learning.network_training import trained_weights
+        from hwprofile.learning.options import learning_of
 
         recipe = supernet.weights.about["recipe"]
         options = {

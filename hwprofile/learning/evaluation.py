@@ -11,8 +11,8 @@ import numpy as np
 
 from devices.inference import Classifier, InferenceError
 from hwprofile import display
-from hwprofile.data import Split, batches, dataset_named, split_named
 from hwprofile.errors import UserError
+from hwprofile.learning.data import Split, batches, dataset_named, split_named
 from ponas_core.accuracies import CountedAccuracy
 from ponas_core.datasets.images import Dataset, LabelledImages
 from ponas_core.datasets.normalization import Normalization

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from devices.inference import Classifier
 from hwprofile.catalog import space_named
-from hwprofile.data import Split, needed
 from hwprofile.errors import UserError
-from hwprofile.evaluation import Evaluation, evaluate
 from hwprofile.export import export_onnx
-from hwprofile.search import learning_of
-from hwprofile.search_folder import SearchFolder
+from hwprofile.learning.data import Split, needed
+from hwprofile.learning.evaluation import Evaluation, evaluate
+from hwprofile.learning.options import learning_of
+from hwprofile.learning.search_folder import SearchFolder
 from ponas_core.datasets.images import Dataset
 from ponas_core.network_weights import WeightsFile, path_weights
 from ponas_core.space import Architecture
 from ponas_core.weights import GivenWeights
 
 if TYPE_CHECKING:
-    from hwprofile.training import Learning
+    from hwprofile.learning.training import Learning
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def trained_weights(
     Raises:
         UserError: the supernet does not fit, or the training cannot go on.
     """
-    from hwprofile.training import is_first, train
+    from hwprofile.learning.training import is_first, train
     from ponas_core.training.accuracy import recalibration_batches
     from ponas_core.training.batch_norm import recalibrate_bn
     from ponas_core.training.modules import arrays, set_weights

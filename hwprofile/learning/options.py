@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwprofile.catalog import accuracies_in, space_named
-from hwprofile.data import needed
 from hwprofile.display import notices
 from hwprofile.errors import BadInput, UserError
-from hwprofile.search_folder import SearchFolder
-from hwprofile.supernet_search import SearchReport, TableOptions, search_known, search_ponas
+from hwprofile.learning.data import needed
+from hwprofile.learning.search_folder import SearchFolder
+from hwprofile.learning.supernet_search import SearchReport, TableOptions, search_known, search_ponas
 from ponas_core.accuracies import KnownAccuracies, published_accuracies
 from ponas_core.complexity import complexity
 from ponas_core.evaluation import TabularEvaluator
 from ponas_core.space import SearchSpace
 
 if TYPE_CHECKING:
-    from hwprofile.training import Learning
+    from hwprofile.learning.training import Learning
 
 TABULAR = "tabular"
 WORTH_THREADS_MACS = 1e8
@@ -74,7 +74,7 @@ def learning_of(space: SearchSpace, data_name: str, options: Mapping[str, Any]) 
         import torch  # noqa: F401  # told here, in words, before anything else fails for lack of it
     except ImportError as error:
         raise UserError("training needs torch: pip install 'hwprofile[search]'") from error
-    from hwprofile.training import Learning, TrainingData, accelerator, join_processes
+    from hwprofile.learning.training import Learning, TrainingData, accelerator, join_processes
     from ponas_core.training.batches import Augmentation
     from ponas_core.training.recipe import TrainingRecipe
 

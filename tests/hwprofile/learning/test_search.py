@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hwprofile.cli import main
-from hwprofile.data import splits_of
+from hwprofile.learning.data import splits_of
 from ponas_core.accuracies import published_accuracies
 from ponas_core.datasets.catalog import load_dataset
 from ponas_core.datasets.normalization import Normalization
@@ -304,9 +304,9 @@ def test_two_processes_train_one_supernet_and_the_first_fills_the_table(space: P
 def test_a_data_set_of_ones_own_is_searched_from_python(space: Path, tmp_path: Path) -> None:
     import torch
 
-    from hwprofile.search_folder import SearchFolder
-    from hwprofile.supernet_search import TableOptions, search_ponas
-    from hwprofile.training import Learning, TrainingData
+    from hwprofile.learning.search_folder import SearchFolder
+    from hwprofile.learning.supernet_search import TableOptions, search_ponas
+    from hwprofile.learning.training import Learning, TrainingData
     from ponas_core.datasets.catalog import dataset_from_torch
     from ponas_core.training.recipe import TrainingRecipe
 
