@@ -41,16 +41,15 @@ from hwprofile.learning.training import TrainingData
 from ponas_core.accuracies import KnownAccuracies
 from ponas_core.complexity import complexity
 from ponas_core.datasets.images import LabelledImages
-from ponas_core.held_out import Residuals, kendall, spearman
+from ponas_core.held_out import kendall, spearman
 from ponas_core.network_weights import WeightsFile
 from ponas_core.operators import BATCH_NORM_EPSILON
-from ponas_core.score_table import CEILING, log_error
 from ponas_core.space import SearchSpace
 from ponas_core.table_fit import fitted_table
 from ponas_core.training.batches import DeviceImages
 from ponas_core.training.modules import ACTIVATIONS, BlockModule, ConvolutionModule, set_weights
 from ponas_core.training.networks import Supernet
-from ponas_core.verification import binomial_sd, observation_weight, shrunk
+from ponas_core.verification import binomial_sd, observation_weight
 from ponas_core.weights import GivenWeights, fold_batch_norm
 
 CHUNK = 250
@@ -139,13 +138,11 @@ def shrunk_scores(space: SearchSpace, validation: Floats, noise_sd: float) -> tu
     # a sum ranks well, but is off where networks are far worse than most: its scale is read off the networks
     sums = np.array([additive.total(choices) for choices in ops])
     predicted = IsotonicRegression().fit_transform(sums, validation)
-    error = float(np.mean(CEILING - validation))
-    spread = Residuals.of(log_error(predicted), log_error(validation))
-    weight = observation_weight(spread.table_sd(noise_sd), noise_sd / error)
     left = float(np.std(validation - predicted))
+    table_sd = math.sqrt(max(0.0, left**2 - noise_sd**2))
+    weight = observation_weight(table_sd, noise_sd)
     print(f"weight of an observation beside the table: {weight:.2f}; the table leaves {left:.2f} points")
-    pairs = zip(predicted.tolist(), validation.tolist(), strict=True)
-    return predicted, np.array([shrunk(says, seen, weight) for says, seen in pairs])
+    return predicted, weight * validation + (1 - weight) * predicted
 
 
 def chosen_under_budgets(space: SearchSpace, scores: Mapping[str, Floats], test: Floats) -> str:
