@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ponas_core.space import Architecture
+from ponas_core.space import Architecture, SearchSpace
 
 SCHEMA_VERSION = 1
 _ABOUT = "about"  # no weight has this name: theirs have a dot
@@ -129,6 +129,11 @@ def shipped_weights(space_name: str) -> WeightsFile | None:
         return None
     with resources.as_file(file) as path:
         return WeightsFile.load(path)
+
+
+def block_names(space: SearchSpace) -> list[list[str]]:
+    """The candidates of every searchable layer, by which a file tells the space that its weights fit."""
+    return [[str(block) for block in layer.blocks] for layer in space.layers]
 
 
 def path_weights(arrays: Arrays, architecture: Architecture) -> dict[str, NDArray[Any]]:

@@ -105,7 +105,7 @@ def _threads(space: SearchSpace, batch: int) -> int:
     """Threads that a step is worth: one for small networks, else all processors."""
     macs = complexity(space, "macs")
     mean = macs.fixed + sum(float(row.mean()) for row in macs.rows)
-    return 1 if mean * batch < WORTH_THREADS_MACS else len(os.sched_getaffinity(0))
+    return 1 if mean * batch < WORTH_THREADS_MACS else os.cpu_count() or 1
 
 
 def _known(space: SearchSpace, name: str) -> KnownAccuracies:

@@ -15,7 +15,7 @@ from hwprofile.learning.search_folder import Journal, SearchFolder
 from ponas_core.datasets.images import Dataset, LabelledImages
 from ponas_core.datasets.normalization import Normalization
 from ponas_core.evaluation import Ledger
-from ponas_core.network_weights import WeightsFile, path_weights, shipped_weights
+from ponas_core.network_weights import WeightsFile, block_names, path_weights, shipped_weights
 from ponas_core.onnx_graph import network_model
 from ponas_core.score_table import Scores, ScoreTableError
 from ponas_core.space import Architecture, SearchSpace
@@ -45,9 +45,11 @@ class TrainedSupernet:
     dataset: Dataset | None = None
 
     def __post_init__(self) -> None:
-        """Raise UserError where the weights are of another space or of other data."""
-        blocks = [[str(block) for block in layer.blocks] for layer in self.space.layers]
-        if self.weights.space != self.space.name or self.weights.about.get("blocks") != blocks:
+        """Raise UserError where the weights are of another space or of other data, or tell too little."""
+        if not {"data", "recipe", "normalization"} <= set(self.weights.about):
+            raise UserError("the weights do not tell what they learned from: `hwprofile search` writes that")
+        told = self.weights.about.get("blocks")
+        if self.weights.space != self.space.name or told != block_names(self.space):
             raise UserError(
                 f"the weights are of space {self.weights.space}, or of other blocks than {self.space.name} "
                 "has now: search anew"
@@ -132,8 +134,7 @@ class OnnxEvaluator:
 def shipped(space: SearchSpace) -> TrainedSupernet | None:
     """The supernet that comes with a space; None where none does, or the space is another of its name."""
     weights = shipped_weights(space.name)
-    blocks = [[str(block) for block in layer.blocks] for layer in space.layers]
-    if weights is None or weights.about.get("blocks") != blocks:
+    if weights is None or weights.about.get("blocks") != block_names(space):
         return None
     return TrainedSupernet(space, weights)
 

@@ -22,7 +22,7 @@ from hwprofile.learning.data import dataset_for, splits_of
 from hwprofile.learning.search_folder import SearchFolder
 from ponas_core.datasets.images import Dataset, LabelledImages, SearchSplits
 from ponas_core.datasets.normalization import Normalization
-from ponas_core.network_weights import WeightsError, WeightsFile
+from ponas_core.network_weights import WeightsError, WeightsFile, block_names
 from ponas_core.space import SearchSpace
 from ponas_core.training import processes
 from ponas_core.training.batches import DeviceImages
@@ -99,7 +99,7 @@ class TrainingData:
             "data": {"name": self.dataset.name, "digest": self.dataset.digest, "notice": self.dataset.notice},
             "normalization": self.normalization.notes(),
             "classes": list(self.dataset.classes),
-            "blocks": [[str(block) for block in layer.blocks] for layer in space.layers],
+            "blocks": block_names(space),
         }
 
 
