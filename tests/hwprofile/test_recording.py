@@ -22,7 +22,9 @@ def run(*arguments: object) -> tuple[int, str, str]:
 @pytest.fixture
 def played(home: Path, macro_profile: Path, tmp_path: Path) -> Path:
     out = tmp_path / "played.profile.jsonl"
-    code, _, errors = run("bench", "--device", f"replay:{macro_profile}", "--out", out, "-q")
+    code, _, errors = run(
+        "bench", "--space", "nasbench-macro", "--device", f"replay:{macro_profile}", "--out", out, "-q"
+    )
     assert code == 0, errors
     return out
 
@@ -39,7 +41,7 @@ def test_a_recording_says_that_it_is_one_and_fits_no_device(macro_profile: Path,
     identity = dict(Profile.load(played).header.identity)
     assert identity.pop("recording").startswith("of 20")
     assert identity == dict(Profile.load(macro_profile).header.identity)
-    code, _, errors = run("bench", "--out", played)
+    code, _, errors = run("bench", "--space", "nasbench-macro", "--out", played)
     assert code == 1
     assert "recording" in errors
 
@@ -49,6 +51,8 @@ def test_a_network_that_was_not_recorded_cannot_be_measured(
 ) -> None:
     arguments = [
         "specialize",
+        "--space",
+        "nasbench-macro",
         "--device",
         f"replay:{macro_profile}",
         "--budget",
