@@ -68,8 +68,10 @@ def learning_of(space: SearchSpace, data_name: str, options: Mapping[str, Any]) 
         UserError: no torch, no such device, or an unusable data set.
     """
     # threads that wait for each other in a loop take the processor from whoever else needs it, themselves
-    # included: on two busy cores a training of small networks took ten times as long
+    # included: on two busy cores a training of small networks took ten times as long; but who does not wait
+    # at all sleeps too often. GNU's count of rounds goes before the policy, which other libraries know
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         import torch  # noqa: F401  # told here, in words, before anything else fails for lack of it
     except ImportError as error:
