@@ -47,7 +47,7 @@ from ponas_core.operators import BATCH_NORM_EPSILON
 from ponas_core.space import SearchSpace
 from ponas_core.table_fit import fitted_table
 from ponas_core.training.batches import DeviceImages
-from ponas_core.training.modules import ACTIVATIONS, BlockModule, ConvolutionModule, set_weights
+from ponas_core.training.modules import ACTIVATIONS, BlockModule, ConvolutionModule
 from ponas_core.training.networks import Supernet
 from ponas_core.verification import binomial_sd, observation_weight
 from ponas_core.weights import GivenWeights, fold_batch_norm
@@ -185,8 +185,7 @@ def main() -> None:
         raise SystemExit("the search has no shared statistics: search with --shared-epochs")
     data = TrainingData.named(space, given.data, torch.device("cpu"), lambda text: None)
     assert data.dataset.test is not None
-    supernet = Supernet(space)
-    set_weights(supernet, GivenWeights(weights.arrays))
+    supernet = Supernet(space, GivenWeights(weights.arrays))
     supernet.eval()
     parts = [first(images, given.images) for images in (data.splits.validation, data.dataset.test)]
     right_on_validation, right_on_test = (

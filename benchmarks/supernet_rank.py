@@ -31,7 +31,6 @@ from ponas_core.space import Architecture, SearchSpace
 from ponas_core.training.accuracy import SupernetEvaluator, accuracy_percent, recalibration_batches
 from ponas_core.training.batch_norm import recalibrate_bn
 from ponas_core.training.batches import Augmentation
-from ponas_core.training.modules import set_weights
 from ponas_core.training.networks import Network, Supernet, start_training
 from ponas_core.training.recipe import TrainingRecipe
 from ponas_core.training.trainer import Trainer
@@ -109,8 +108,7 @@ def main() -> None:
     networks = random_sample(space, np.random.default_rng(7), options.networks)
     own = np.array(trained_alone(options, networks))
     weights, scores = SearchFolder(options.search).trained()
-    supernet = Supernet(space)
-    set_weights(supernet, GivenWeights(weights.arrays))
+    supernet = Supernet(space, GivenWeights(weights.arrays))
     supernet.eval()
     claims = {
         "score table": [scores.value(network.ops) for network in networks],

@@ -98,13 +98,18 @@ class SearchSpace:
         for layer in self.fixed_layers:
             if len(layer.blocks) != 1:
                 raise ValueError(f"{layer.name} is fixed: give it one block, not {len(layer.blocks)}")
-        _check_chain(self.shape_in, (*self.stem, *self.layers, *self.head))
+        _check_chain(self.shape_in, self.all_layers)
         object.__setattr__(self, "named", MappingProxyType(dict(_checked_names(self))))
 
     @property
     def size(self) -> int:
         """Number of architectures, exactly."""
         return math.prod(len(layer.blocks) for layer in self.layers)
+
+    @property
+    def all_layers(self) -> tuple[Layer, ...]:
+        """Stem, searchable layers and head, from input to output."""
+        return (*self.stem, *self.layers, *self.head)
 
     @property
     def fixed_layers(self) -> tuple[Layer, ...]:
@@ -115,7 +120,7 @@ class SearchSpace:
     def keyed_blocks(self) -> dict[str, tuple[Layer, int]]:
         """Every distinct block that costs something: its key, and one layer and op that give it."""
         found: dict[str, tuple[Layer, int]] = {}
-        for layer in (*self.stem, *self.layers, *self.head):
+        for layer in self.all_layers:
             for op in range(len(layer.blocks)):
                 key = layer.key(op)
                 if key is not None:
@@ -126,7 +131,7 @@ class SearchSpace:
     def expected_counts(self) -> dict[str, float]:
         """How often each distinct block occurs in a random network on average."""
         counts = dict.fromkeys(self.keyed_blocks, 0.0)
-        for layer in (*self.stem, *self.layers, *self.head):
+        for layer in self.all_layers:
             for op in range(len(layer.blocks)):
                 key = layer.key(op)
                 if key is not None:

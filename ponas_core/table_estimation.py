@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ponas_core.complexity import complexity
 from ponas_core.evaluation import Evaluator, Ledger, ledger_of
 from ponas_core.provenance import estimated_by
+from ponas_core.samplers import largest_path
 from ponas_core.score_table import ScoreTable, log_error
 from ponas_core.space import Architecture, SearchSpace
 
@@ -123,7 +124,7 @@ def one_change_table(space: SearchSpace, evaluator: Evaluator, reference: Archit
 
 def largest_network(space: SearchSpace) -> Architecture:
     """Every layer's block with the most multiply-accumulates."""
-    return space.architecture([int(row.argmax()) for row in complexity(space, "macs").rows])
+    return space.architecture(largest_path(space))
 
 
 def middle_network(space: SearchSpace) -> Architecture:
@@ -137,7 +138,7 @@ def _contexts(
     space: SearchSpace, rng: np.random.Generator, contexts: int, context: Context
 ) -> Iterator[list[Ops]]:
     """For every layer, the ops of the layers behind it, distinct."""
-    largest = largest_network(space).ops
+    largest = largest_path(space)
     for layer in range(len(space.layers)):
         if context == "largest":
             yield [largest[layer + 1 :]]

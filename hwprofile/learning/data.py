@@ -16,8 +16,6 @@ from ponas_core.operators import TensorShape
 from ponas_core.space import SearchSpace
 
 Split: TypeAlias = Literal["test", "verification", "validation", "training"]
-SPLITS: tuple[Split, ...] = ("test", "verification", "validation", "training")
-VALIDATION_SHARE = 0.2
 BATCH = 500
 
 
@@ -50,14 +48,14 @@ def dataset_for(space: SearchSpace, name: str, tell: Callable[[str | None], None
 
 def classes_of(space: SearchSpace) -> int:
     """Outputs of the networks of a space."""
-    last = (*space.stem, *space.layers, *space.head)[-1]
+    last = space.all_layers[-1]
     return last.recipe(0).output(last.place.shape_in).channels
 
 
-def splits_of(dataset: Dataset, share: float = VALIDATION_SHARE) -> SearchSplits:
+def splits_of(dataset: Dataset) -> SearchSplits:
     """Training, validation and verification, always the same ones; UserError where there are too few."""
     try:
-        return dataset.splits(share)
+        return dataset.splits()
     except DatasetError as error:
         raise UserError(str(error)) from error
 

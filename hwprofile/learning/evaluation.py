@@ -39,22 +39,24 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; accuracies in per cent."""
-        low, high = self.counted.interval()
-        return {
-            "onnx": str(self.onnx),
-            "data": self.data,
-            "split": self.split,
-            "images": self.counted.images,
-            "accuracy": self.counted.percent,
-            "accuracy_low": low,
-            "accuracy_high": high,
-            "notice": self.notice,
-        }
+        names = {"onnx": str(self.onnx), "data": self.data, "split": self.split}
+        return {**names, **accuracy_json(self.counted), "notice": self.notice}
 
     def for_people(self) -> str:
         """One line."""
         where = f"{self.counted.images} {self.split} images of {self.data}"
         return f"{self.onnx}: {accuracy_words(self.counted)} of {where}"
+
+
+def accuracy_json(counted: CountedAccuracy) -> dict[str, float]:
+    """An accuracy with its 95 % interval, in per cent, and its images, as JSON values."""
+    low, high = counted.interval()
+    return {
+        "images": counted.images,
+        "accuracy": counted.percent,
+        "accuracy_low": low,
+        "accuracy_high": high,
+    }
 
 
 def accuracy_words(counted: CountedAccuracy) -> str:
@@ -82,6 +84,12 @@ def evaluate_file(
     except InferenceError as error:
         raise UserError(f"{path}: {error}") from error
     return evaluate(path, classifier, dataset, split, quiet=quiet, tell=tell)
+
+
+def evaluate_exported(path: Path, dataset: Dataset, *, quiet: bool) -> Evaluation:
+    """How accurate a file is on test images; on verification images where there are none."""
+    split: Split = "test" if dataset.test is not None else "verification"
+    return evaluate(path, Classifier(path.read_bytes()), dataset, split, quiet=quiet)
 
 
 def evaluate(

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devices.inference import Classifier
 from hwprofile.catalog import space_named
 from hwprofile.errors import UserError
 from hwprofile.export import export_onnx
-from hwprofile.learning.data import Split, needed
-from hwprofile.learning.evaluation import Evaluation, evaluate
+from hwprofile.learning.data import needed
+from hwprofile.learning.evaluation import Evaluation, evaluate_exported
 from hwprofile.learning.options import learning_of
 from hwprofile.learning.search_folder import SearchFolder
-from ponas_core.datasets.images import Dataset
+from hwprofile.learning.trained_supernet import notes_of
 from ponas_core.network_weights import WeightsFile, path_weights
 from ponas_core.space import Architecture
 from ponas_core.weights import GivenWeights
@@ -82,14 +81,8 @@ def run_training(
     if weights is None:
         return None
     path = out / "network.onnx"
-    export_onnx(architecture, path, weights, notes=learning.data.notes)
+    export_onnx(architecture, path, weights, notes=notes_of(learning.data.about(space)))
     return TrainedNetwork(architecture, evaluate_exported(path, learning.data.dataset, quiet=learning.quiet))
-
-
-def evaluate_exported(path: Path, dataset: Dataset, *, quiet: bool) -> Evaluation:
-    """How accurate a file is on test images; on verification images where there are none."""
-    split: Split = "test" if dataset.test is not None else "verification"
-    return evaluate(path, Classifier(path.read_bytes()), dataset, split, quiet=quiet)
 
 
 def trained_weights(

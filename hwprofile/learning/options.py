@@ -19,6 +19,8 @@ from ponas_core.evaluation import TabularEvaluator
 from ponas_core.space import SearchSpace
 
 if TYPE_CHECKING:
+    import torch
+
     from hwprofile.learning.training import Learning
 
 TABULAR = "tabular"
@@ -67,21 +69,12 @@ def learning_of(space: SearchSpace, data_name: str, options: Mapping[str, Any]) 
         BadInput: options that do not go together.
         UserError: no torch, no such device, or an unusable data set.
     """
-    # threads that wait for each other in a loop take the processor from whoever else needs it, themselves
-    # included: on two busy cores a training of small networks took ten times as long; but who does not wait
-    # at all sleeps too often. GNU's count of rounds goes before the policy, which other libraries know
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    try:
-        import torch  # noqa: F401  # told here, in words, before anything else fails for lack of it
-    except ImportError as error:
-        raise UserError("training needs torch: pip install 'hwprofile[search]'") from error
-    from hwprofile.learning.training import Learning, TrainingData, accelerator, join_processes
+    # before anything imports torch, which reads its environment then
+    device = training_device(space, options["accelerator"], options["threads"], options["batch_size"])
+    from hwprofile.learning.training import Learning, TrainingData
     from ponas_core.training.batches import Augmentation
     from ponas_core.training.recipe import TrainingRecipe
 
-    device = accelerator(options["accelerator"], options["threads"] or _threads(space, options["batch_size"]))
-    join_processes(device)
     data = TrainingData.named(space, data_name, device, notices(quiet=options["quiet"]))
     shape = space.shape_in
     usual = Augmentation.usual(shape.channels, shape.height)
@@ -101,6 +94,34 @@ def learning_of(space: SearchSpace, data_name: str, options: Mapping[str, Any]) 
     except ValueError as error:
         raise BadInput(str(error)) from error
     return Learning(data, recipe, options["checkpoint_every"], quiet=options["quiet"])
+
+
+def training_device(space: SearchSpace, name: str, threads: int | None, batch: int) -> torch.device:
+    """What trains networks of a space, this process joined with the others that `torchrun` started.
+
+    Args:
+        space: the space.
+        name: `auto`, `cpu` or `cuda`.
+        threads: of the processor; None for as many as a step of this batch is worth.
+        batch: images of a step.
+
+    Raises:
+        UserError: no torch, or no such device.
+    """
+    # threads that wait for each other in a loop take the processor from whoever else needs it, themselves
+    # included: on two busy cores a training of small networks took ten times as long; but who does not wait
+    # at all sleeps too often. GNU's count of rounds goes before the policy, which other libraries know
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    try:
+        import torch  # noqa: F401  # told here, in words, before anything else fails for lack of it
+    except ImportError as error:
+        raise UserError("training needs torch: pip install 'hwprofile[search]'") from error
+    from hwprofile.learning.training import accelerator, join_processes
+
+    device = accelerator(name, threads or _threads(space, batch))
+    join_processes(device)
+    return device
 
 
 def _threads(space: SearchSpace, batch: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from hwprofile.catalog import network_space_named, scores_named
 from hwprofile.errors import BadInput, UserError
 from hwprofile.export import export_onnx, export_random
-from hwprofile.learning.evaluation import accuracy_words
+from hwprofile.learning.evaluation import accuracy_json, accuracy_words, evaluate_exported
 from hwprofile.learning.search_folder import SearchFolder
 from hwprofile.learning.trained_supernet import TrainedSupernet, searched, shipped
 from ponas_core.accuracies import CountedAccuracy, published_test_accuracy
@@ -47,14 +47,7 @@ class ExportedNetwork:
         if self.learned_from is not None:
             found["learned_from"] = self.learned_from
         if self.counted is not None:
-            low, high = self.counted.interval()
-            found["counted"] = {
-                "accuracy": self.counted.percent,
-                "accuracy_low": low,
-                "accuracy_high": high,
-                "images": self.counted.images,
-                "of": self.images,
-            }
+            found["counted"] = {**accuracy_json(self.counted), "of": self.images}
         return found
 
     def words(self) -> str:
@@ -141,8 +134,6 @@ class ScoresAndWeights:
         )
         export_onnx(architecture, path, weights, batch, supernet.notes)
         if supernet.dataset is not None:
-            from hwprofile.learning.network_training import evaluate_exported
-
             found = evaluate_exported(path, supernet.dataset, quiet=quiet)
             images = f"{found.split} images of {found.data}"
             return ExportedNetwork(path, supernet.data_name, found.counted, images)
@@ -153,26 +144,29 @@ class ScoresAndWeights:
         self, architecture: Architecture, supernet: TrainedSupernet, out: Path, *, quiet: bool
     ) -> Weights | None:
         """Weights of the network after it learned on by itself; None where that was not asked for."""
-        if not self.fine_tune or self.data is None:
+        if not self.fine_tune or self.data is None or supernet.dataset is None:
             return None
         from hwprofile.learning.network_training import trained_weights
-        from hwprofile.learning.options import learning_of
+        from hwprofile.learning.options import training_device
 
-        recipe = supernet.weights.about["recipe"]
-        options = {
-            "accelerator": "auto",
-            "threads": None,
-            "epochs": self.fine_tune,
-            "batch_size": int(recipe["batch"]),
-            "learning_rate": FINE_TUNING_RATE * float(recipe["learning_rate"]),
-            "augment": "usual",
-            "shared_epochs": 0,
-            "seed": int(recipe["seed"]),
-            "mixed_precision": bool(recipe["mixed_precision"]),
-            "checkpoint_every": 20.0,
-            "quiet": quiet,
-        }
-        learning = learning_of(architecture.space, self.data, options)
+        space, told = architecture.space, supernet.weights.about["recipe"]
+        # before anything imports torch, which reads its environment then
+        device = training_device(space, "auto", None, int(told["batch"]))
+        from hwprofile.learning.training import Learning, TrainingData
+        from ponas_core.training.batches import Augmentation
+        from ponas_core.training.recipe import TrainingRecipe
+        from ponas_core.training.training_file import CHECKPOINT_EVERY_S
+
+        recipe = TrainingRecipe(
+            epochs=self.fine_tune,
+            batch=int(told["batch"]),
+            learning_rate=FINE_TUNING_RATE * float(told["learning_rate"]),
+            augmentation=Augmentation.usual(space.shape_in.channels, space.shape_in.height),
+            seed=int(told["seed"]),
+            mixed_precision=bool(told["mixed_precision"]),
+        )
+        data = TrainingData(supernet.dataset, device, self.data)
+        learning = Learning(data, recipe, CHECKPOINT_EVERY_S, quiet=quiet)
         weights = trained_weights(architecture, learning, out, supernet.weights)
         if weights is None:
             raise UserError("--fine-tune runs in one process")

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from ponas_core.training.networks import Supernet
 
 TableMethod: TypeAlias = Literal["fitted", "progressive", "one-change"]
-TABLE_METHODS: tuple[TableMethod, ...] = ("fitted", "progressive", "one-change")
 
 
 @dataclass(frozen=True)

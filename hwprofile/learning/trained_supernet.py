@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from devices.inference import Classifier
 from hwprofile.errors import UserError
@@ -68,11 +68,10 @@ class TrainedSupernet:
         """Whether every network works as it is taken out."""
         return int(self.weights.about["recipe"]["shared_epochs"]) > 0
 
-    @cached_property
+    @property
     def notes(self) -> dict[str, str]:
         """What an exported file says of its input and its classes."""
-        classes = self.weights.about.get("classes", [])
-        return {**self.weights.about["normalization"], "classes": ",".join(classes), "data": self.data_name}
+        return notes_of(self.weights.about)
 
     @property
     def data_name(self) -> str:
@@ -111,6 +110,12 @@ class TrainedSupernet:
         assert normalization is not None
         training = DeviceImages(splits_of(self.dataset).training, normalization, torch.device("cpu"))
         return recalibration_batches(training, int(self.weights.about["recipe"]["seed"]))
+
+
+def notes_of(about: Mapping[str, Any]) -> dict[str, str]:
+    """What an exported file says of its input and its classes, from what its weights' file says."""
+    classes = ",".join(about.get("classes", []))
+    return {**about["normalization"], "classes": classes, "data": str(about["data"]["name"])}
 
 
 class OnnxEvaluator:

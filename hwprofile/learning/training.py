@@ -78,20 +78,9 @@ class TrainingData:
         """What fills score tables."""
         return self.on_device(self.splits.validation)
 
-    @cached_property
-    def verification(self) -> DeviceImages:
-        """What chooses among the best of a table."""
-        return self.on_device(self.splits.verification)
-
     def on_device(self, images: LabelledImages) -> DeviceImages:
         """Images as the networks read them."""
         return DeviceImages(images, self.normalization, self.device)
-
-    @property
-    def notes(self) -> dict[str, str]:
-        """What an exported file says of its input and its classes."""
-        classes = ",".join(self.dataset.classes)
-        return {**self.normalization.notes(), "classes": classes, "data": self.dataset.name}
 
     def about(self, space: SearchSpace) -> dict[str, Any]:
         """What a training on it rests on, for its file."""

@@ -45,7 +45,7 @@ class Supernet(nn.ModuleDict):
     """
 
     def __init__(self, space: SearchSpace, weights: Weights | None = None) -> None:
-        super().__init__({layer.name: _candidates(layer) for layer in _layers(space)})
+        super().__init__({layer.name: _candidates(layer) for layer in space.all_layers})
         self.space = space
         set_weights(self, weights or RandomWeights())
 
@@ -88,10 +88,6 @@ def start_training(network: Network | Supernet, seed: int) -> None:
                 last = block[-1]
                 assert isinstance(last, ConvolutionModule)
                 last.gamma.zero_()
-
-
-def _layers(space: SearchSpace) -> tuple[Layer, ...]:
-    return (*space.stem, *space.layers, *space.head)
 
 
 def _candidates(layer: Layer) -> nn.ModuleDict:

@@ -39,18 +39,14 @@ def answer(*arguments: object) -> dict[str, object]:
     return found
 
 
+def on_macro(profile: Path) -> list[object]:
+    """Specialise over the made-up machine's profile of nasbench-macro."""
+    return ["specialize", "--space", "nasbench-macro", "--profile", profile, "--no-measure"]
+
+
 @pytest.fixture
 def specialized(home: Path, macro_profile: Path) -> dict[str, object]:
-    return answer(
-        "specialize",
-        "--space",
-        "nasbench-macro",
-        "--profile",
-        macro_profile,
-        "--no-measure",
-        "--budget",
-        "60%",
-    )
+    return answer(*on_macro(macro_profile), "--budget", "60%")
 
 
 def test_the_answer_has_every_field_that_machines_rely_on(specialized: dict[str, object]) -> None:
@@ -141,16 +137,7 @@ def test_the_weights_that_come_along_are_as_accurate_as_is_told(home: Path) -> N
 def test_people_are_told_in_the_last_line_that_the_weights_are_random(
     home: Path, macro_profile: Path
 ) -> None:
-    result = run(
-        "specialize",
-        "--space",
-        "nasbench-macro",
-        "--profile",
-        macro_profile,
-        "--no-measure",
-        "--budget",
-        "60%",
-    )
+    result = run(*on_macro(macro_profile), "--budget", "60%")
     lines = result.stdout.strip().splitlines()
     assert "architecture only, untrained" in lines[-1]
     assert any("predicted only" in line for line in lines)
@@ -158,28 +145,10 @@ def test_people_are_told_in_the_last_line_that_the_weights_are_random(
 
 
 def test_a_budget_that_does_not_bind_is_said_first(home: Path, macro_profile: Path) -> None:
-    result = run(
-        "specialize",
-        "--space",
-        "nasbench-macro",
-        "--profile",
-        macro_profile,
-        "--no-measure",
-        "--budget",
-        "15s",
-    )
+    result = run(*on_macro(macro_profile), "--budget", "15s")
     assert result.exit_code == 0
     assert result.stderr.splitlines()[0].startswith("15s does not bind here: the most accurate network takes")
-    found = answer(
-        "specialize",
-        "--space",
-        "nasbench-macro",
-        "--profile",
-        macro_profile,
-        "--no-measure",
-        "--budget",
-        "15s",
-    )
+    found = answer(*on_macro(macro_profile), "--budget", "15s")
     assert found["binding"] is False
     assert found["score"] == pytest.approx(93.13, abs=0.01)
 
@@ -208,16 +177,7 @@ def test_several_budgets_all_hold(home: Path, macro_profile: Path) -> None:
 def test_a_budget_that_cannot_be_met_ends_with_its_code(
     home: Path, macro_profile: Path, budget: str, code: int, message: str
 ) -> None:
-    result = run(
-        "specialize",
-        "--space",
-        "nasbench-macro",
-        "--profile",
-        macro_profile,
-        "--no-measure",
-        "--budget",
-        budget,
-    )
+    result = run(*on_macro(macro_profile), "--budget", budget)
     assert result.exit_code == code
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
@@ -240,16 +200,7 @@ def test_a_csv_of_own_accuracies_becomes_a_table(home: Path, macro_profile: Path
     rows = ["arch,accuracy"]
     rows += [f'"{",".join(map(str, ops))}",{value}' for ops, value in list(known.values.items())[::50]]
     (tmp_path / "own.csv").write_text("\n".join(rows) + "\n")
-    arguments = (
-        "specialize",
-        "--space",
-        "nasbench-macro",
-        "--profile",
-        macro_profile,
-        "--no-measure",
-        "--budget",
-        "60%",
-    )
+    arguments = (*on_macro(macro_profile), "--budget", "60%")
     own = answer(*arguments, "--scores", tmp_path / "own.csv")
     full = answer(*arguments)
     true = known.values[MACRO.parse(str(own["architecture"])).ops]

@@ -55,7 +55,7 @@ def shipped_blocks() -> Iterator[tuple[Block, Placement]]:
     seen = set()
     for name in shipped_spaces():
         space = shipped_space(name)
-        for layer in (*space.stem, *space.layers, *space.head):
+        for layer in space.all_layers:
             for block in layer.blocks:
                 place = layer.place
                 channels = (place.shape_in.channels, place.channels_out)
