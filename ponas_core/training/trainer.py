@@ -73,7 +73,7 @@ class Trainer:
         if self.order.batch < processes.world():
             raise TrainingError(
                 f"{processes.world()} processes cannot share steps of {self.order.batch} images: start fewer "
-                "or give a larger --batch"
+                "or give a larger --batch-size"
             )
         self.steps = recipe.epochs * self.order.steps
         self.step = 0

@@ -85,5 +85,6 @@ def test_the_averaged_gradient_is_that_of_the_whole_batch(joint: Path, name: str
 def test_more_processes_than_images_of_a_step_are_refused(joint: Path) -> None:
     for rank in (0, 1):
         assert (joint / f"world{rank}").read_text() == (
-            f"{rank} of 2: 2 processes cannot share steps of 1 images: start fewer or give a larger --batch"
+            f"{rank} of 2: 2 processes cannot share steps of 1 images: "
+            "start fewer or give a larger --batch-size"
         )
