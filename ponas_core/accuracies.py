@@ -9,8 +9,18 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
+from typing import Protocol
 
 from ponas_core.space import Architecture, SearchSpace
+
+
+class Encoded(Protocol):
+    """A network as op indexes, one a place: an `Architecture` of a chain, or a `Cell`."""
+
+    @property
+    def ops(self) -> tuple[int, ...]:
+        """Op indexes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -25,7 +35,7 @@ class KnownAccuracies:
     values: Mapping[tuple[int, ...], float]
     source: str
 
-    def get(self, architecture: Architecture) -> float | None:
+    def get(self, architecture: Encoded) -> float | None:
         """Accuracy of a network in per cent; None when it is not known."""
         return self.values.get(architecture.ops)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -110,6 +111,15 @@ class CellSpace:
     def classifier(self) -> Classifier:
         """The linear layer behind all cells."""
         return Classifier(CHANNELS[-1], self.classes)
+
+    @property
+    def op_counts(self) -> tuple[int, ...]:
+        """Number of operations of each edge."""
+        return (len(OPERATIONS),) * len(EDGES)
+
+    def architecture(self, ops: Sequence[int]) -> Cell:
+        """The cell with these op indexes, one an edge."""
+        return Cell(tuple(map(operator.index, ops)))
 
     def parse(self, text: str) -> Cell:
         """Read a cell: the field's own string, or six op indexes (`342101`).

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import numpy as np
 
-from ponas_core.accuracies import KnownAccuracies
-from ponas_core.space import Architecture
+from ponas_core.accuracies import Encoded, KnownAccuracies
 
-Evaluated = tuple[Architecture, float]
+Evaluated = tuple[Encoded, float]
 """A network and its accuracy in per cent."""
 
 
 class Evaluator(Protocol):
     """Whatever can tell the accuracy of a network: a table, a supernet, a training run."""
 
-    def accuracy(self, architecture: Architecture) -> float:
+    def accuracy(self, architecture: Encoded) -> float:
         """Accuracy of a network in per cent, 0 to 100; may be noisy, and costs one evaluation."""
         ...
 
@@ -59,7 +59,7 @@ class TabularEvaluator:
         noise = f", with noise of {self._noise_sd:g} points, seed {self._seed}" if self._noise_sd else ""
         return f"known accuracies ({self._known.source}){noise}"
 
-    def accuracy(self, architecture: Architecture) -> float:
+    def accuracy(self, architecture: Encoded) -> float:
         """Known accuracy and noise, in per cent; KeyError where the accuracy is not known."""
         known = self._known.get(architecture)
         if known is None:
@@ -81,6 +81,8 @@ class Ledger:
         most: networks that may be evaluated in all, those of `history` included; None for any number.
         history: networks that were evaluated before, so that an interrupted search goes on.
         on_new: told of every new accuracy right after it was paid for, such as a journal.
+        lasting: whether an accuracy stays true. Where an evaluation trains the weights on, it does not: then
+            every question is paid for, and `history` answers the first ones, in its order.
     """
 
     def __init__(
@@ -89,10 +91,13 @@ class Ledger:
         *,
         most: int | None = None,
         history: Iterable[Evaluated] = (),
-        on_new: Callable[[Architecture, float], None] | None = None,
+        on_new: Callable[[Encoded, float], None] | None = None,
+        lasting: bool = True,
     ) -> None:
-        self._evaluator, self._most, self._on_new = evaluator, most, on_new
-        self._history = list(history)
+        self._evaluator, self._most, self._on_new, self._lasting = evaluator, most, on_new, lasting
+        before = list(history)
+        self._replayed: deque[Evaluated] = deque() if lasting else deque(before)
+        self._history = before if lasting else []
         self._kept = {architecture.ops: accuracy for architecture, accuracy in self._history}
 
     @property
@@ -110,17 +115,19 @@ class Ledger:
         """How many evaluations were paid for."""
         return len(self._history)
 
-    def accuracy(self, architecture: Architecture) -> float:
+    def accuracy(self, architecture: Encoded) -> float:
         """Accuracy in per cent, evaluated where it is not kept.
 
         Raises:
             OutOfEvaluations: it is not kept, and all evaluations are spent.
-            ValueError: the evaluator's answer is no percentage.
+            ValueError: the evaluator's answer is no percentage, or `history` is of another search.
         """
-        if architecture.ops in self._kept:
+        if self._lasting and architecture.ops in self._kept:
             return self._kept[architecture.ops]
         if self._most is not None and self.evaluations >= self._most:
             raise OutOfEvaluations(self._most)
+        if self._replayed:
+            return self._replay(architecture)
         accuracy = float(self._evaluator.accuracy(architecture))
         if not (math.isfinite(accuracy) and 0 <= accuracy <= 100):
             raise ValueError(f"the accuracy of {architecture} is given as {accuracy}, which is no percentage")
@@ -129,6 +136,24 @@ class Ledger:
         if self._on_new is not None:
             self._on_new(architecture, accuracy)
         return accuracy
+
+    def _replay(self, architecture: Encoded) -> float:
+        before, accuracy = self._replayed.popleft()
+        if before.ops != architecture.ops:
+            raise ValueError(
+                f"what was kept is of another search: {before} was evaluated, not {architecture}"
+            )
+        self._history.append((architecture, accuracy))
+        return accuracy
+
+    @property
+    def left(self) -> float:
+        """How many evaluations may still be paid for; infinite where any number may."""
+        return math.inf if self._most is None else self._most - self.evaluations
+
+    def keeps(self, architecture: Encoded) -> bool:
+        """Whether asking for this network costs nothing."""
+        return self._lasting and architecture.ops in self._kept
 
     def forget(self) -> None:
         """Pay anew from here on, since weights have changed; count and history stay."""

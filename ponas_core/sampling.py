@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ponas_core.accuracies import Encoded
 from ponas_core.cost import ROUNDING, CostTable
 from ponas_core.space import Architecture, SearchSpace
 
@@ -43,7 +44,7 @@ def random_sample(
     count: int,
     *,
     bands: Sequence[Band] = (),
-    without: Collection[Architecture] = (),
+    without: Collection[Encoded] = (),
 ) -> list[Architecture]:
     """Distinct networks, each as likely as any other.
 

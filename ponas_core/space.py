@@ -107,6 +107,11 @@ class SearchSpace:
         return math.prod(len(layer.blocks) for layer in self.layers)
 
     @property
+    def op_counts(self) -> tuple[int, ...]:
+        """Number of candidates of each searchable layer."""
+        return tuple(len(layer.blocks) for layer in self.layers)
+
+    @property
     def all_layers(self) -> tuple[Layer, ...]:
         """Stem, searchable layers and head, from input to output."""
         return (*self.stem, *self.layers, *self.head)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hwprofile.errors import UserError
+from ponas_core.accuracies import Encoded
 from ponas_core.evaluation import Evaluated
 from ponas_core.network_weights import WeightsError, WeightsFile
 from ponas_core.score_table import ScoreTable, ScoreTableError
-from ponas_core.space import Architecture, SearchSpace
+from ponas_core.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Journal:
                 found[architecture] = float(row["accuracy"])
         return list(found.items())
 
-    def append(self, architecture: Architecture, accuracy: float) -> None:
+    def append(self, architecture: Encoded, accuracy: float) -> None:
         """Write one evaluation; UserError where there is no room."""
         row = {"architecture": str(architecture), "accuracy": accuracy, "basis": self.basis}
         try:

@@ -13,11 +13,12 @@ import numpy as np
 from hwprofile import display
 from hwprofile.errors import UserError
 from hwprofile.learning.search_folder import Journal, SearchFolder
+from ponas_core.accuracies import Encoded
 from ponas_core.evaluation import Evaluator, Ledger
 from ponas_core.held_out import FEWEST, held_out_rank
 from ponas_core.sampling import random_sample
 from ponas_core.score_table import ScoreTable
-from ponas_core.space import Architecture, SearchSpace
+from ponas_core.space import SearchSpace
 from ponas_core.table_estimation import (
     Context,
     FineTune,
@@ -206,7 +207,7 @@ def _table_of_supernet(
     with display.progress("evaluate networks", quiet=learning.quiet) as bar:
         total = _evaluations(space, options)
 
-        def paid(architecture: Architecture, accuracy: float) -> None:
+        def paid(architecture: Encoded, accuracy: float) -> None:
             if not tuned:
                 journal.append(architecture, accuracy)
             bar.advance(min(ledger.evaluations, total), total, f"{accuracy:.1f} %")

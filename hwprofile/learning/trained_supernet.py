@@ -12,6 +12,7 @@ from hwprofile.errors import UserError
 from hwprofile.learning.data import dataset_for, splits_of
 from hwprofile.learning.evaluation import count_right
 from hwprofile.learning.search_folder import Journal, SearchFolder
+from ponas_core.accuracies import Encoded
 from ponas_core.datasets.images import Dataset, LabelledImages
 from ponas_core.datasets.normalization import Normalization
 from ponas_core.evaluation import Ledger
@@ -129,9 +130,10 @@ class OnnxEvaluator:
     def __init__(self, supernet: TrainedSupernet, images: LabelledImages) -> None:
         self._supernet, self._images = supernet, images
 
-    def accuracy(self, architecture: Architecture) -> float:
+    def accuracy(self, architecture: Encoded) -> float:
         """Accuracy in per cent."""
-        model = self._supernet.export_model(architecture, min(EVALUATED_AT_ONCE, len(self._images)))
+        network = self._supernet.space.architecture(architecture.ops)
+        model = self._supernet.export_model(network, min(EVALUATED_AT_ONCE, len(self._images)))
         classifier = Classifier(model.SerializeToString())
         return count_right(classifier, self._images).percent
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ponas_core.accuracies import Encoded
 from ponas_core.space import Architecture
 from ponas_core.training.batch_norm import RECALIBRATION_BATCHES, recalibrate_bn
 from ponas_core.training.batches import DeviceImages
@@ -71,9 +72,10 @@ class SupernetEvaluator:
         network.eval()
         return network
 
-    def accuracy(self, architecture: Architecture) -> float:
+    def accuracy(self, architecture: Encoded) -> float:
         """Accuracy on the held-out images, per cent."""
         if not self.shared_statistics:
-            return accuracy_percent(self.network(architecture), self.held_out)
+            network = self.network(self.supernet.space.architecture(architecture.ops))
+            return accuracy_percent(network, self.held_out)
         self.supernet.eval()
         return accuracy_percent(partial(self.supernet, ops=architecture.ops), self.held_out)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ponas_core.space import Architecture, SearchSpace
+from ponas_core.accuracies import Encoded
+from ponas_core.space import SearchSpace
 from ponas_core.space_file import shipped_space
 
 MACRO = shipped_space("nasbench-macro")
@@ -31,7 +32,7 @@ class AdditiveWorld:
         self.rows = [rng.uniform(-0.12, 0.12, len(layer.blocks)) for layer in space.layers]
         self.asked: list[tuple[int, ...]] = []
 
-    def accuracy(self, architecture: Architecture) -> float:
+    def accuracy(self, architecture: Encoded) -> float:
         self.asked.append(architecture.ops)
         return 101 - float(
             np.exp(2.2 - sum(row[op] for row, op in zip(self.rows, architecture.ops, strict=True)))

@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ponas_core.accuracies import KnownAccuracies
+from ponas_core.accuracies import Encoded, KnownAccuracies
 from ponas_core.evaluation import Ledger, OutOfEvaluations, TabularEvaluator, described, ledger_of
-from ponas_core.space import Architecture
 from tests.ponas_core.additive import MACRO, AdditiveWorld
 
 NETWORKS = [MACRO.architecture(ops) for ops in ((0,) * 8, (1,) * 8, (2,) * 8, (2, 1) * 4)]
@@ -74,9 +73,9 @@ def test_what_is_spent_is_spent_but_what_is_kept_is_still_given() -> None:
 
 
 def test_an_interrupted_search_goes_on() -> None:
-    journal: list[tuple[Architecture, float]] = []
+    journal: list[tuple[Encoded, float]] = []
 
-    def note(architecture: Architecture, accuracy: float) -> None:
+    def note(architecture: Encoded, accuracy: float) -> None:
         journal.append((architecture, accuracy))
 
     whole = Ledger(AdditiveWorld(MACRO, 0))
@@ -103,7 +102,7 @@ def test_weights_that_have_changed_are_paid_for_anew() -> None:
 @pytest.mark.parametrize("accuracy", [-0.1, 100.1, float("nan"), float("inf")])
 def test_an_answer_that_is_no_percentage_is_refused_and_not_kept(accuracy: float) -> None:
     class Broken:
-        def accuracy(self, architecture: Architecture) -> float:
+        def accuracy(self, architecture: Encoded) -> float:
             return accuracy
 
     ledger = Ledger(Broken())

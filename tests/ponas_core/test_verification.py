@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ponas_core.accuracies import Encoded
 from ponas_core.complexity import complexity
 from ponas_core.cost import Limit
 from ponas_core.score_table import Scores, ScoreTable, ScoreTableError, macs_proxy
 from ponas_core.selection import select
 from ponas_core.solve import Infeasible, k_best
-from ponas_core.space import Architecture
 from ponas_core.table_estimation import middle_network, one_change_table
 from ponas_core.table_fit import fitted_estimate
 from ponas_core.verification import (
@@ -38,7 +38,7 @@ class Other:
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
 
-    def accuracy(self, architecture: Architecture) -> float:
+    def accuracy(self, architecture: Encoded) -> float:
         return float(self.rng.uniform(0, 100))
 
 
@@ -196,7 +196,7 @@ def test_a_check_ranks_the_tables_best_anew_and_remembers_what_it_saw() -> None:
     world, asked = AdditiveWorld(MACRO, 5), []
 
     class Counted:
-        def accuracy(self, architecture: Architecture) -> float:
+        def accuracy(self, architecture: Encoded) -> float:
             asked.append(architecture)
             return world.accuracy(architecture)
 
