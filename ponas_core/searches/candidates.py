@@ -1,7 +1,7 @@
 """The networks that a search may choose from: those of a space that hold the budget.
 
-Two ways to know them: `ListedCandidates`, one by one, with a cost of any kind; `SolvedCandidates`, by additive
-limits, however many they are. Whatever a search asks of them costs no evaluation.
+Two ways to know them: `ListedCandidates`, one by one, with a cost of any kind; `SolvedCandidates`, by
+additive limits, however many they are. Whatever a search asks of them costs no evaluation.
 """
 
 from __future__ import annotations
@@ -308,7 +308,7 @@ class SolvedCandidates:
 
     @cached_property
     def _completions(self) -> list[NDArray[np.float64]]:
-        """For each layer, and the end, and each number of steps: networks of the rest that fit, relatively."""
+        """How many networks of the layers from each one on fit in each number of steps, relatively."""
         found = [np.ones(_COST_STEPS + 1)]
         for steps in reversed(self._steps):
             ways = np.zeros(_COST_STEPS + 1)

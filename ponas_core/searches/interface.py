@@ -33,11 +33,12 @@ class Search(Protocol):
         """Search until the ledger's evaluations are spent, or nothing is left to look at.
 
         What is evaluated is a candidate, always. The result follows from the answers and the generator alone;
-        so an interrupted search is run again from its start, with a ledger that has its history.
+        so an interrupted search is run again from its start, and what it asked before is answered by another
+        ledger, with that history, behind its own.
 
         Args:
             candidates: the networks to choose from.
-            ledger: tells accuracies; it has a finite number of evaluations.
+            ledger: tells accuracies; fresh, with a finite number of evaluations.
             rng: everything random.
 
         Raises:
