@@ -1,0 +1,131 @@
+"""Table-guided search: draw a score table from what is believed of it, evaluate its best network, repeat.
+
+Ours. A table (one number per block and layer, on the log of the error) is fitted to what was evaluated; what
+the fit leaves open is a normal distribution over tables. Each next network is the best one, by the exact
+solver and under the budget, of a table drawn from it (Thompson 1933). So a block that few networks tell of
+gets its chance, and one that is surely bad gets none.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ponas_core.evaluation import Ledger
+from ponas_core.score_table import CEILING, log_error
+from ponas_core.searches.candidates import Candidates, Ops
+from ponas_core.searches.interface import Found, accuracy
+from ponas_core.searches.random_search import distinct
+from ponas_core.verification import observation_weight
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TableGuided:
+    """Fit a table, draw tables around it, evaluate the best network of each, fit again.
+
+    Attributes:
+        first: share of the evaluations that goes to random networks, before the first table.
+        batch: networks that are evaluated between two fits.
+        ridge: penalty on the entries, that is noise over their spread; both on the log of the error.
+        top: a network weighs 1 / (1 + rank / (top * evaluations)): tables are wanted where winners are.
+        noise: standard deviation of an evaluation in points of accuracy. 0 chooses the highest accuracy
+            that was seen; else observations are shrunk towards the table first.
+    """
+
+    first: float = 0.3
+    batch: int = 8
+    ridge: float = 0.25
+    top: float = 0.25
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for settings without a meaning."""
+        if not (0 < self.first <= 1 and self.batch >= 1 and self.ridge > 0 and self.top > 0):
+            raise ValueError("first is a share above 0 up to 1, batch at least 1, ridge and top above 0")
+        if not self.noise >= 0:
+            raise ValueError(f"noise is a number of points from 0 on, not {self.noise}")
+
+    def run(self, candidates: Candidates, ledger: Ledger, rng: np.random.Generator) -> Found:
+        """Search; see `Search.run`."""
+        most = int(ledger.left)
+        seen = {
+            ops: accuracy(ledger, candidates, ops)
+            for ops in distinct(candidates, max(1, round(self.first * most)), rng)
+        }
+        while ledger.left >= 1 and len(seen) < candidates.count:
+            belief = self._belief(candidates, seen, most)
+            for _ in range(min(self.batch, int(ledger.left))):
+                unseen = candidates.best_by_traits(belief.draw(rng), without=seen)
+                if not unseen:
+                    return Found(self._chosen(candidates, seen, most))
+                seen[unseen[0]] = accuracy(ledger, candidates, unseen[0])
+        return Found(self._chosen(candidates, seen, most))
+
+    def _belief(self, candidates: Candidates, seen: dict[Ops, float], most: int) -> _Belief:
+        traits = np.array([candidates.traits(ops) for ops in seen], np.intp)
+        target = log_error(list(seen.values()))
+        ranks = np.argsort(np.argsort(-target, kind="stable"), kind="stable")
+        weights = 1 / (1 + ranks / (self.top * most))
+        return _Belief.of(traits, candidates.trait_counts, target, weights, self.ridge)
+
+    def _chosen(self, candidates: Candidates, seen: dict[Ops, float], most: int) -> Ops:
+        networks = list(seen)
+        observed = log_error(list(seen.values()))
+        if not self.noise or len(seen) < 3:
+            return networks[int(observed.argmax())]
+        belief = self._belief(candidates, seen, most)
+        predicted = belief.predicted
+        # the noise of an observation where winners are, on the scale of the table
+        noise_sd = self.noise / (CEILING - float(np.max(list(seen.values()))))
+        table_sd = float(np.sqrt(max(0.0, belief.residual_variance - noise_sd**2)))
+        weight = observation_weight(table_sd, noise_sd)
+        return networks[int((weight * observed + (1 - weight) * predicted).argmax())]
+
+
+@dataclass(frozen=True)
+class _Belief:
+    """A normal distribution over the entries of a table.
+
+    Attributes:
+        counts: values of each trait.
+        mean: (entries,).
+        spread: a square root of the covariance, (entries, entries).
+        predicted: log error of the networks that it was fitted to, (networks,).
+        residual_variance: of what was observed around that.
+    """
+
+    counts: tuple[int, ...]
+    mean: Floats
+    spread: Floats
+    predicted: Floats
+    residual_variance: float
+
+    @classmethod
+    def of(
+        cls, traits: NDArray[np.intp], counts: tuple[int, ...], target: Floats, weights: Floats, ridge: float
+    ) -> _Belief:
+        """Weighted ridge regression with a free intercept, and its posterior with the residuals' variance."""
+        design = np.zeros((len(traits), sum(counts)))
+        np.put_along_axis(design, traits + np.cumsum([0, *counts[:-1]]), 1.0, axis=1)
+        share = weights / weights.sum()
+        centre, level = share @ design, float(share @ target)
+        features = design - centre
+        precision = (features * weights[:, np.newaxis]).T @ features + ridge * np.eye(sum(counts))
+        mean = np.linalg.solve(precision, (features * weights[:, np.newaxis]).T @ (target - level))
+        predicted = level + features @ mean
+        variance = float(share @ (target - predicted) ** 2)
+        # precision = L L', so the covariance is (inverse of L)' (inverse of L)
+        spread = np.linalg.inv(np.linalg.cholesky(precision)).T * np.sqrt(variance)
+        return cls(counts, mean, spread, predicted, variance)
+
+    def draw(self, rng: np.random.Generator) -> Sequence[Floats]:
+        """Rows of a table."""
+        entries = self.mean + self.spread @ rng.standard_normal(len(self.mean))
+        ends = np.cumsum([0, *self.counts])
+        return [entries[start:end] for start, end in itertools.pairwise(ends)]
