@@ -12,6 +12,7 @@ import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ponas_core.cell_views import EDGE_KINDS
 from ponas_core.cells import EDGES, OPERATIONS, Cell, parse_cell
 from ponas_core.features import Features
 from ponas_core.operators import Classifier, Convolution, TensorShape
+from ponas_core.space import SearchSpace
 
 CELLS_PER_STAGE = 5
 CHANNELS = (16, 32, 64)
@@ -183,3 +185,6 @@ CELL_SPACES = {
     )
 }
 """The networks for the three data sets of the paper: same cells, other resolutions and numbers of classes."""
+
+OpSpace: TypeAlias = SearchSpace | CellSpace
+"""A space whose networks are one op per place: layers of a chain, edges of a cell."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ponas_core.accuracies import KnownAccuracies
+from ponas_core.cell_space import OpSpace
 from ponas_core.complexity import complexity
 from ponas_core.cost import Limit
 from ponas_core.space import Architecture, SearchSpace
@@ -67,9 +68,9 @@ class ScoreTable:
         """The sum for a network, before the link."""
         return self.intercept + math.fsum(row[op] for row, op in zip(self.rows, ops, strict=True))
 
-    def check(self, space: SearchSpace) -> None:
+    def check(self, space: OpSpace) -> None:
         """Raise ScoreTableError unless the table has one finite number for each block of the space."""
-        wanted = [len(layer.blocks) for layer in space.layers]
+        wanted = list(space.op_counts)
         found = [row.size for row in self.rows]
         if self.space != space.name or wanted != found:
             raise ScoreTableError(

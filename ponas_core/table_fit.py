@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ponas_core.accuracies import KnownAccuracies
+from ponas_core.cell_space import OpSpace
 from ponas_core.complexity import complexity
 from ponas_core.evaluation import Evaluator, ledger_of
 from ponas_core.held_out import Residuals
@@ -26,7 +27,7 @@ _PRIOR_PENALTY = 0.01
 Floats = NDArray[np.float64]
 
 
-def fitted_table(space: SearchSpace, known: KnownAccuracies, ridge: float | None = None) -> ScoreTable:
+def fitted_table(space: OpSpace, known: KnownAccuracies, ridge: float | None = None) -> ScoreTable:
     """Fit accuracies of whole networks by one number per (layer, op), on the scale of the log of the error.
 
     On that scale accuracies of chains are nearly additive (NAS-Bench-Macro: Spearman 0.979, the noise between
@@ -52,8 +53,7 @@ def fitted_table(space: SearchSpace, known: KnownAccuracies, ridge: float | None
     fit = _Ridge.of(design / np.sqrt(penalties), target, ridges)
     *entries, slope = fit.coefficients / np.sqrt(penalties)
     flat = np.array(entries) + slope * macs
-    sizes = [len(layer.blocks) for layer in space.layers]
-    rows = tuple(flat[start:end] for start, end in itertools.pairwise([0, *np.cumsum(sizes)]))
+    rows = tuple(flat[start:end] for start, end in itertools.pairwise([0, *np.cumsum(space.op_counts)]))
     provenance = {
         "method": "fitted",
         "source": known.source,
@@ -110,16 +110,16 @@ def fitted_estimate(
     return replace(table, provenance={**table.provenance, **estimate, **settings})
 
 
-def _macs_of_entries(space: SearchSpace) -> Floats:
+def _macs_of_entries(space: OpSpace) -> Floats:
     """Multiply-accumulates of every entry, scaled so that their sum over a random network has variance 1."""
     rows = complexity(space, "macs").rows
     spread = float(np.sqrt(sum(row.var() for row in rows)))
     return np.concatenate([row - row.min() for row in rows]) / (spread or 1.0)
 
 
-def _design(space: SearchSpace, ops: NDArray[np.intp], macs: Floats) -> tuple[Floats, Floats]:
+def _design(space: OpSpace, ops: NDArray[np.intp], macs: Floats) -> tuple[Floats, Floats]:
     """One column per entry and one for MACs, (networks, entries + 1); and the penalty of each column."""
-    sizes = [len(layer.blocks) for layer in space.layers]
+    sizes = space.op_counts
     chosen = np.zeros((len(ops), sum(sizes)))
     np.put_along_axis(chosen, ops + np.concatenate([[0], np.cumsum(sizes)[:-1]]), 1.0, axis=1)
     design = np.column_stack([chosen, chosen @ macs])

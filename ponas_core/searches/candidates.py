@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ponas_core.cell_space import CellSpace
+from ponas_core.cell_space import CellSpace, OpSpace
 from ponas_core.cell_traits import cell_traits
 from ponas_core.cost import ROUNDING, CostTable, Limit
 from ponas_core.solve import Infeasible, k_best
@@ -24,8 +24,6 @@ from ponas_core.space import SearchSpace
 Ops: TypeAlias = tuple[int, ...]
 Rows: TypeAlias = Sequence[NDArray[np.float64]]
 """rows[place][op]: one number per op of each place; a network's is their sum."""
-OpSpace: TypeAlias = SearchSpace | CellSpace
-"""A space whose networks are one op per place: layers of a chain, edges of a cell."""
 
 _COST_STEPS = 1000
 """Steps that the room between the cheapest network and the limit is divided into, to draw from it."""

@@ -1,0 +1,64 @@
+"""PONAS over candidates: one table fitted to random networks, its best ones looked at.
+
+Huang and Chu, "PONAS" (arXiv 2003.05112). The table is fitted, not read cell by cell as in the paper
+(`ponas_core.table_estimation` does that): docs/search.md compares the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ponas_core.accuracies import KnownAccuracies
+from ponas_core.evaluation import Ledger
+from ponas_core.held_out import residuals_of
+from ponas_core.score_table import CEILING, ScoreTable
+from ponas_core.searches.candidates import Candidates, Ops
+from ponas_core.searches.interface import Found, accuracy
+from ponas_core.searches.random_search import distinct
+from ponas_core.table_fit import fitted_table
+from ponas_core.verification import observation_weight, shrunk
+
+_FEWEST_TO_FIT = 4
+
+
+@dataclass(frozen=True)
+class Ponas:
+    """Fit a score table to random candidates, evaluate the best networks of the table, choose among those.
+
+    Attributes:
+        checked: networks of the table that are evaluated.
+        noise: standard deviation of an evaluation in points of accuracy; observations are shrunk towards the
+            table by it.
+    """
+
+    checked: int = 8
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for settings without a meaning."""
+        if self.checked < 1 or not self.noise >= 0:
+            raise ValueError("checked is at least 1 network, noise a number of points from 0 on")
+
+    def run(self, candidates: Candidates, ledger: Ledger, rng: np.random.Generator) -> Found:
+        """Search; see `Search.run`."""
+        most = int(ledger.left)
+        # with few evaluations, half of them fit
+        fitting = max(most - self.checked, (most + 1) // 2)
+        seen = {ops: accuracy(ledger, candidates, ops) for ops in distinct(candidates, fitting, rng)}
+        if len(seen) < _FEWEST_TO_FIT:
+            return Found(max(seen, key=lambda ops: seen[ops]))
+        table = fitted_table(candidates.space, KnownAccuracies(dict(seen), ledger.description))
+        checked = candidates.best(table.rows, max(1, int(ledger.left)))
+        for ops in checked:
+            seen[ops] = accuracy(ledger, candidates, ops)
+        return Found(self._chosen(table, {ops: seen[ops] for ops in checked}), table)
+
+    def _chosen(self, table: ScoreTable, observed: dict[Ops, float]) -> Ops:
+        """The network with the highest accuracy by table and observation together."""
+        best = max(table.value(ops) for ops in observed)
+        noise_sd = self.noise / (CEILING - best)
+        table_sd = residuals_of(table).table_sd(self.noise) if self.noise else 0.0
+        weight = observation_weight(table_sd, noise_sd)
+        return max(observed, key=lambda ops: shrunk(table.value(ops), observed[ops], weight))
