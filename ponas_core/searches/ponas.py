@@ -12,15 +12,11 @@ import numpy as np
 
 from ponas_core.accuracies import KnownAccuracies
 from ponas_core.evaluation import Ledger
-from ponas_core.held_out import residuals_of
-from ponas_core.score_table import CEILING, ScoreTable
-from ponas_core.searches.candidates import Candidates, Ops
+from ponas_core.searches.candidates import Candidates
+from ponas_core.searches.choice import FEWEST_TO_FIT, most_accurate
 from ponas_core.searches.interface import Found, accuracy
 from ponas_core.searches.random_search import distinct
 from ponas_core.table_fit import fitted_table
-from ponas_core.verification import observation_weight, shrunk
-
-_FEWEST_TO_FIT = 4
 
 
 @dataclass(frozen=True)
@@ -47,18 +43,10 @@ class Ponas:
         # with few evaluations, half of them fit
         fitting = max(most - self.checked, (most + 1) // 2)
         seen = {ops: accuracy(ledger, candidates, ops) for ops in distinct(candidates, fitting, rng)}
-        if len(seen) < _FEWEST_TO_FIT:
+        if len(seen) < FEWEST_TO_FIT:
             return Found(max(seen, key=lambda ops: seen[ops]))
         table = fitted_table(candidates.space, KnownAccuracies(dict(seen), ledger.description))
         checked = candidates.best(table.rows, max(1, int(ledger.left)))
         for ops in checked:
             seen[ops] = accuracy(ledger, candidates, ops)
-        return Found(self._chosen(table, {ops: seen[ops] for ops in checked}), table)
-
-    def _chosen(self, table: ScoreTable, observed: dict[Ops, float]) -> Ops:
-        """The network with the highest accuracy by table and observation together."""
-        best = max(table.value(ops) for ops in observed)
-        noise_sd = self.noise / (CEILING - best)
-        table_sd = residuals_of(table).table_sd(self.noise) if self.noise else 0.0
-        weight = observation_weight(table_sd, noise_sd)
-        return max(observed, key=lambda ops: shrunk(table.value(ops), observed[ops], weight))
+        return Found(most_accurate({ops: seen[ops] for ops in checked}, table, self.noise), table)

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ponas_core.accuracies import KnownAccuracies
 from ponas_core.evaluation import Ledger
-from ponas_core.score_table import CEILING, log_error
+from ponas_core.score_table import log_error
 from ponas_core.searches.candidates import Candidates, Ops
+from ponas_core.searches.choice import FEWEST_TO_FIT, most_accurate
 from ponas_core.searches.interface import Found, accuracy
 from ponas_core.searches.random_search import distinct
-from ponas_core.verification import observation_weight
+from ponas_core.table_fit import fitted_table
 
 Floats = NDArray[np.float64]
 
@@ -63,9 +65,9 @@ class TableGuided:
             for _ in range(min(self.batch, int(ledger.left))):
                 unseen = candidates.best_by_traits(belief.draw(rng), without=seen)
                 if not unseen:
-                    return Found(self._chosen(candidates, seen, most))
+                    return self._found(candidates, ledger, seen)
                 seen[unseen[0]] = accuracy(ledger, candidates, unseen[0])
-        return Found(self._chosen(candidates, seen, most))
+        return self._found(candidates, ledger, seen)
 
     def _belief(self, candidates: Candidates, seen: dict[Ops, float], most: int) -> _Belief:
         traits = np.array([candidates.traits(ops) for ops in seen], np.intp)
@@ -74,18 +76,11 @@ class TableGuided:
         weights = 1 / (1 + ranks / (self.top * most))
         return _Belief.of(traits, candidates.trait_counts, target, weights, self.ridge)
 
-    def _chosen(self, candidates: Candidates, seen: dict[Ops, float], most: int) -> Ops:
-        networks = list(seen)
-        observed = log_error(list(seen.values()))
-        if not self.noise or len(seen) < 3:
-            return networks[int(observed.argmax())]
-        belief = self._belief(candidates, seen, most)
-        predicted = belief.predicted
-        # the noise of an observation where winners are, on the scale of the table
-        noise_sd = self.noise / (CEILING - float(np.max(list(seen.values()))))
-        table_sd = float(np.sqrt(max(0.0, belief.residual_variance - noise_sd**2)))
-        weight = observation_weight(table_sd, noise_sd)
-        return networks[int((weight * observed + (1 - weight) * predicted).argmax())]
+    def _found(self, candidates: Candidates, ledger: Ledger, seen: dict[Ops, float]) -> Found:
+        if len(seen) < FEWEST_TO_FIT:
+            return Found(most_accurate(seen, None, self.noise))
+        table = fitted_table(candidates.space, KnownAccuracies(dict(seen), ledger.description))
+        return Found(most_accurate(seen, table, self.noise), table)
 
 
 @dataclass(frozen=True)
@@ -96,15 +91,11 @@ class _Belief:
         counts: values of each trait.
         mean: (entries,).
         spread: a square root of the covariance, (entries, entries).
-        predicted: log error of the networks that it was fitted to, (networks,).
-        residual_variance: of what was observed around that.
     """
 
     counts: tuple[int, ...]
     mean: Floats
     spread: Floats
-    predicted: Floats
-    residual_variance: float
 
     @classmethod
     def of(
@@ -122,7 +113,7 @@ class _Belief:
         variance = float(share @ (target - predicted) ** 2)
         # precision = L L', so the covariance is (inverse of L)' (inverse of L)
         spread = np.linalg.inv(np.linalg.cholesky(precision)).T * np.sqrt(variance)
-        return cls(counts, mean, spread, predicted, variance)
+        return cls(counts, mean, spread)
 
     def draw(self, rng: np.random.Generator) -> Sequence[Floats]:
         """Rows of a table."""
