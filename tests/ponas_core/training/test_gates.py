@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -243,3 +243,34 @@ def test_mixed_precision_gives_nearly_the_same(stored: bool) -> None:
     for one, other in zip(found, wanted, strict=True):
         assert one.dtype == torch.float64
         assert float((one - other).norm() / other.norm()) < 0.2
+
+
+def kept_bytes(forward: Callable[[Supernet, tuple[Tensor, Tensor]], object]) -> int:
+    """What is kept for the backward pass, everything once, without weights and gates."""
+    storages: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if tensor.dtype == torch.float32:
+            storages[storage.data_ptr()] = storage  # alive, so that no other takes its place
+        return tensor
+
+    model = Supernet(TOY, DrawnWeights()).train()
+    weights = {part.untyped_storage().data_ptr() for part in model.state_dict().values()}
+    x, labels = batch(32)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        forward(model, (x.float(), labels))
+    return sum(storage.nbytes() for place, storage in storages.items() if place not in weights)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_step_keeps_no_more_than_training_along_its_path_whatever_the_number_of_ops(
+    path: tuple[int, ...],
+) -> None:
+    plain = kept_bytes(lambda model, images: functional.cross_entropy(model(images[0], path), images[1]))
+
+    def of_gates(draws: list[Draw], *, stored: bool) -> int:
+        return kept_bytes(lambda model, images: gate_gradients(model, images, draws, stored=stored))
+
+    two, one_by_one = of_gates(pairs(path), stored=False), of_gates(of_all(path), stored=False)
+    assert two == one_by_one < plain < of_gates(of_all(path), stored=True)
