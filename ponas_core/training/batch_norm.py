@@ -91,6 +91,20 @@ def _averaging(module: nn.Module) -> Iterator[None]:
             part.frozen, part.momentum = frozen, momentum
 
 
+@contextmanager
+def untracked(module: nn.Module) -> Iterator[None]:
+    """Let batches that pass meanwhile leave the running statistics as they are, whatever the mode."""
+    parts = convolutions(module)
+    before = [part.tracking for part in parts]
+    for part in parts:
+        part.tracking = False
+    try:
+        yield
+    finally:
+        for part, tracking in zip(parts, before, strict=True):
+            part.tracking = tracking
+
+
 def freeze(module: nn.Module, *, frozen: bool = True) -> None:
     """Let training use the running statistics and leave them alone, or not."""
     for part in convolutions(module):

@@ -51,6 +51,7 @@ class ConvolutionModule(nn.Module):
     Attributes:
         momentum: weight of a batch in the running statistics.
         frozen: whether running statistics are used, and left alone, in training too.
+        tracking: whether batches that are normalised by their own statistics move the running ones.
     """
 
     weight: nn.Parameter
@@ -60,7 +61,7 @@ class ConvolutionModule(nn.Module):
     def __init__(self, operator: Convolution) -> None:
         super().__init__()
         self.operator = operator
-        self.momentum, self.frozen = RUNNING_MOMENTUM, False
+        self.momentum, self.frozen, self.tracking = RUNNING_MOMENTUM, False, True
         self.weight = nn.Parameter(torch.empty(operator.weight_shape))
         self.gamma = nn.Parameter(torch.ones(operator.channels_out))
         self.beta = nn.Parameter(torch.zeros(operator.channels_out))
@@ -72,8 +73,9 @@ class ConvolutionModule(nn.Module):
         kind = self.operator
         x = functional.conv2d(x, self.weight, None, kind.stride, kind.kernel // 2, 1, kind.groups)
         batch_statistics = self.training and not self.frozen
+        running = self.tracking or not batch_statistics
         x = functional.batch_norm(
-            x, self.mean, self.variance, self.gamma, self.beta,
+            x, self.mean if running else None, self.variance if running else None, self.gamma, self.beta,
             batch_statistics, self.momentum, BATCH_NORM_EPSILON,
         )  # fmt: skip
         return ACTIVATIONS[kind.activation](x)

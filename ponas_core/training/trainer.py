@@ -6,10 +6,12 @@ number, and a training that goes on from a saved state does what it would have d
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,6 +89,11 @@ class Trainer:
         self._parameters = list(model.parameters())  # a walk through all modules, too long for every step
         self.optimizer = _optimizer(model, recipe)
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the training's state depends on beside its data, as JSON values or tuples of them."""
+        return {"recipe": dataclasses.asdict(self.recipe), "steps": self.steps}
+
     def run(self, stop: int | None = None) -> Iterator[Progress]:
         """Train up to step `stop` (default: the last), telling where it stands after each step.
 
@@ -97,7 +104,8 @@ class Trainer:
         freeze(self.model, frozen=self.step > self._first_shared)
         for step in range(self.step, self.steps if stop is None else min(stop, self.steps)):
             if step == self._first_shared:
-                share_statistics(self.model, self.data, self.order, self.recipe.seed)
+                if isinstance(self.model, Supernet):
+                    share_statistics(self.model, self.data, self.order, self._path_of_statistics())
                 freeze(self.model)
             self._last = self._learn(step)
             self.step = step + 1
@@ -109,6 +117,11 @@ class Trainer:
     def _first_shared(self) -> int:
         """The first step with shared statistics; the number of steps where there is none."""
         return self.steps - self.recipe.shared_epochs * self.order.steps
+
+    def _path_of_statistics(self) -> PathOf:
+        """Paths, by number, along which the shared statistics are estimated."""
+        assert isinstance(self.model, Supernet)
+        return sampler(self.model.space, "fair", self.recipe.seed)
 
     def _learn(self, step: int) -> Tensor:
         for group in self.optimizer.param_groups:
@@ -164,13 +177,13 @@ class Trainer:
             f"(it was {self.recipe.learning_rate:g}); the last checkpoint is intact"
         )
 
-    def state(self) -> dict[str, NDArray[np.float32]]:
+    def state(self) -> dict[str, NDArray[Any]]:
         """Everything that a training goes on from, but its step: weights, statistics, momenta.
 
         All processes call it together.
         """
         processes.average(buffer for buffer in self.model.buffers())
-        found = dict(arrays(self.model))
+        found: dict[str, NDArray[Any]] = dict(arrays(self.model))
         for name, parameter in self.model.named_parameters():
             momentum = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
             if momentum is not None:
@@ -196,11 +209,11 @@ class Trainer:
         self.step, self.loss, self._last = step, None, None
 
 
-def share_statistics(supernet: nn.Module, data: DeviceImages, order: Epochs, seed: int) -> None:
-    """Set the statistics of a supernet to their mean over random paths and batches."""
-    if not isinstance(supernet, Supernet):
-        return
-    path_of = sampler(supernet.space, "fair", seed)
+def share_statistics(supernet: Supernet, data: DeviceImages, order: Epochs, path_of: PathOf) -> None:
+    """Set the statistics of a supernet to their mean over paths and batches.
+
+    Blocks that no path goes through keep those that they have.
+    """
 
     def passes() -> Iterator[tuple[Tensor, Callable[[Tensor], Tensor]]]:
         for number in range(SHARED_PASSES):

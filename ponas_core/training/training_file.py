@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,14 +34,15 @@ def train_to_file(
         trainer: fresh; the file's state is restored into it.
         path: the file; other processes of a joint training read it too, the first one writes it.
         space: name of the space.
-        about: what the training rests on (data, space); with the recipe it must be equal to the file's.
+        about: what the training rests on (data, space); with what the trainer says of itself (its recipe) it
+            must be equal to the file's.
         tell: called after each step.
         every_s: seconds between two states.
 
     Raises:
         TrainingError: the file holds another training, cannot be used or written, or the loss is not finite.
     """
-    wanted = {**about, "recipe": dataclasses.asdict(trainer.recipe), "steps": trainer.steps}
+    wanted = {**about, **trainer.about}
     if processes.rank() == 0:
         remove_leftovers(path)
     found = _found(path, space, wanted)

@@ -8,11 +8,15 @@ from typing import Any
 
 import torch
 
+from ponas_core.complexity import complexity
 from ponas_core.network_weights import Arrays, WeightsFile
+from ponas_core.proxyless import Gradient, ProxylessSettings
+from ponas_core.samplers import largest_path
 from ponas_core.training import processes
 from ponas_core.training.modules import arrays
-from ponas_core.training.networks import Network
-from ponas_core.training.trainer import Progress, Trainer, TrainingError
+from ponas_core.training.networks import Network, Supernet
+from ponas_core.training.proxyless_trainer import ProxylessTrainer
+from ponas_core.training.trainer import MOMENTUM, Progress, Trainer, TrainingError
 from ponas_core.training.training_file import train_to_file
 from tests.ponas_core.training.toys import (
     BARE,
@@ -28,6 +32,7 @@ from tests.ponas_core.training.toys import (
 )
 
 SUPERNET: dict[str, Any] = {"epochs": 12, "shared_epochs": 2}
+GRADIENTS: tuple[Gradient, ...] = ("two", "full", "reinforce")
 STEP: dict[str, Any] = {"epochs": 1, "augmentation": PLAIN, "largest_gradient": 1e9}
 
 
@@ -45,6 +50,30 @@ def one_step(name: str) -> Arrays:
         for name, parameter in training.model.named_parameters()
         if parameter.grad is not None
     }
+
+
+def search(gradient: Gradient) -> ProxylessTrainer:
+    """Of 15 validation images; the architecture learns at steps 1 and 3."""
+    macs = complexity(TOY, "macs")
+    settings = ProxylessSettings(
+        gradient,
+        target=0.7 * macs.total(largest_path(TOY)),
+        warmup_epochs=0,
+        weights_only_epochs=0,
+        every=2,
+        architecture_rate=0.1,
+    )
+    training, validation = on_cpu(toy_images()), on_cpu(toy_images(15, seed=1))
+    model = Supernet(TOY, DrawnWeights())
+    return ProxylessTrainer(model, training, validation, recipe(epochs=1), settings, macs)
+
+
+def one_architecture_step(gradient: Gradient) -> Arrays:
+    """The logits and their squared gradients after one step, no statistics of a batch."""
+    training = search(gradient)
+    training.model.eval()
+    training.learn_architecture(0, 1)
+    return training.paths.state(TOY, MOMENTUM)
 
 
 class Stopped(Exception):
@@ -79,6 +108,11 @@ def main() -> None:
         train_to_file(trainer(**SUPERNET), folder / "stopped.npz", "toy", {}, every_s=0)
     for name in ("bare", "frozen"):
         WeightsFile("toy", one_step(name)).save(folder / f"{name}{rank}.npz")
+    for gradient in GRADIENTS:
+        WeightsFile("toy", one_architecture_step(gradient)).save(folder / f"{gradient}{rank}.npz")
+    searching = search("two")
+    list(searching.run())
+    WeightsFile("toy", searching.paths.state(TOY, MOMENTUM)).save(folder / f"logits{rank}.npz")
     processes.leave()
 
 

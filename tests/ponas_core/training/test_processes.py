@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ponas_core.network_weights import Arrays, WeightsFile
+from ponas_core.proxyless import Gradient
 from ponas_core.training import processes
 from ponas_core.training.modules import arrays
 from tests.ponas_core.training import joint_training
@@ -80,6 +81,21 @@ def test_the_averaged_gradient_is_that_of_the_whole_batch(joint: Path, name: str
         assert found.keys() == wanted.keys()
         for part in wanted:
             assert relative_error(found[part], wanted[part]) < 1e-5, part
+
+
+@pytest.mark.parametrize("gradient", joint_training.GRADIENTS)
+def test_the_architecture_learns_from_the_whole_validation_batch(joint: Path, gradient: Gradient) -> None:
+    """What Adam remembers are squared gradients, averaged before they are squared."""
+    wanted = joint_training.one_architecture_step(gradient)
+    for rank in (0, 1):
+        found = read(joint / f"{gradient}{rank}.npz")
+        assert found.keys() == wanted.keys()
+        for part in wanted:
+            assert relative_error(found[part], wanted[part]) < 1e-4, part
+
+
+def test_both_processes_search_alike_to_the_last_bit(joint: Path) -> None:
+    assert same_bits(read(joint / "logits0.npz"), read(joint / "logits1.npz"))
 
 
 def test_more_processes_than_images_of_a_step_are_refused(joint: Path) -> None:
