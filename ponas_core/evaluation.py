@@ -97,8 +97,9 @@ class Ledger:
         self._evaluator, self._most, self._on_new, self._lasting = evaluator, most, on_new, lasting
         before = list(history)
         self._replayed: deque[Evaluated] = deque() if lasting else deque(before)
-        self._history = before if lasting else []
-        self._kept = {architecture.ops: accuracy for architecture, accuracy in self._history}
+        once = {architecture.ops: (architecture, accuracy) for architecture, accuracy in before}
+        self._history = list(once.values()) if lasting else []
+        self._kept = {ops: accuracy for ops, (_, accuracy) in once.items()} if lasting else {}
 
     @property
     def description(self) -> str:

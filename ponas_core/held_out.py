@@ -79,26 +79,24 @@ def held_out_rank(
     """The table with what held-out networks say of it under `held_out` of its provenance.
 
     Stored are the rank correlations of Spearman and Kendall (tau-b) with 95 % intervals by the percentile
-    bootstrap over networks (Efron 1979; 1,000 resamples), the standard deviation of observed minus predicted
-    accuracy in points, and `Residuals`. The networks are added to the table's `evaluations`.
+    bootstrap over networks (Efron 1979; 1,000 resamples); of a table that predicts accuracies, also the
+    standard deviation of observed minus predicted ones in points, and `Residuals`. The networks are added to
+    the table's `evaluations`.
 
     An interval tells how much another draw of networks would change the figure. It does not hold what another
     training seed would change, is too short below about 20 networks, and cannot pass 1. Noise in the
     accuracies lowers the correlation itself; it is not corrected for.
 
     Args:
-        table: of kind `accuracy`; none of the networks filled it.
+        table: none of the networks filled it.
         architectures: distinct held-out networks, at least 5.
         accuracies: theirs in per cent.
         rng: draws the resamples.
         noise_sd: standard deviation of the accuracies' noise in points, where known.
 
     Raises:
-        ScoreTableError: the table does not speak of accuracy.
         ValueError: too few networks, a network twice, unlike lengths, or accuracies that are all equal.
     """
-    if table.kind != "accuracy":
-        raise ScoreTableError(f"a table of kind {table.kind} predicts no accuracy, so none can be compared")
     observed = np.array(accuracies, np.float64)
     _check(architectures, observed)
     totals = np.array([table.total(architecture.ops) for architecture in architectures])
@@ -109,12 +107,13 @@ def held_out_rank(
         "spearman": rank_interval(spearman, predicted, observed, rng),
         "kendall": rank_interval(kendall, predicted, observed, rng),
     }
-    log_predicted = totals if table.link == "log-error" else log_error(np.minimum(predicted, CEILING - 1))
     held_out: dict[str, Any] = {"networks": len(observed), "seed": seed_of(rng), "noise_sd": noise_sd}
     for name, (value, low, high) in ranks.items():
         held_out |= {name: value, f"{name}_low": low, f"{name}_high": high}
-    held_out["residual_sd"] = float((observed - predicted).std(ddof=1))
-    held_out |= Residuals.of(log_predicted, log_error(observed)).to_json()
+    if table.kind == "accuracy":
+        log_predicted = totals if table.link == "log-error" else log_error(np.minimum(predicted, CEILING - 1))
+        held_out["residual_sd"] = float((observed - predicted).std(ddof=1))
+        held_out |= Residuals.of(log_predicted, log_error(observed)).to_json()
     evaluations = table.provenance.get("evaluations", 0) + len(observed)
     return replace(table, provenance={**table.provenance, "evaluations": evaluations, "held_out": held_out})
 

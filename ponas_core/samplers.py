@@ -19,7 +19,9 @@ PathOf: TypeAlias = Callable[[int], tuple[int, ...]]
 """The op of each searchable layer at a step."""
 
 
-def sampler(space: SearchSpace, sampling: Sampling, seed: int) -> PathOf:
+def sampler(
+    space: SearchSpace, sampling: Sampling, seed: int, alive: Sequence[Sequence[int]] | None = None
+) -> PathOf:
     """Paths by step.
 
     Args:
@@ -28,9 +30,15 @@ def sampler(space: SearchSpace, sampling: Sampling, seed: int) -> PathOf:
             trained equally often (FairNAS, Chu et al., ICCV 2021); `uniform`, each draw by itself (SPOS, Guo
             et al., ECCV 2020).
         seed: equal seeds give equal paths.
+        alive: for each layer, the ops that paths may take; None for all.
     """
-    sizes = tuple(len(layer.blocks) for layer in space.layers)
-    return partial(_fair if sampling == "fair" else _uniform, sizes, seed)
+    ops = tuple(map(tuple, alive)) if alive else tuple(tuple(range(count)) for count in space.op_counts)
+    choose = _fair if sampling == "fair" else _uniform
+    return partial(_among, ops, partial(choose, tuple(map(len, ops)), seed))
+
+
+def _among(alive: Sequence[Sequence[int]], choose: PathOf, step: int) -> tuple[int, ...]:
+    return tuple(ops[choice] for ops, choice in zip(alive, choose(step), strict=True))
 
 
 def _uniform(sizes: Sequence[int], seed: int, step: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ponas_core.cost import Limit
 from ponas_core.evaluation import Evaluator, ledger_of
 from ponas_core.held_out import residuals_of
-from ponas_core.score_table import CEILING, ScoreTable, ScoreTableError, log_error
+from ponas_core.score_table import CEILING, ScoreTable, log_error
 from ponas_core.solve import k_best
 from ponas_core.space import Architecture, SearchSpace
 
@@ -77,11 +77,12 @@ def verify(
 
     All candidates have one weight, and shrinking is done on the log of the error, where the table adds up: an
     offset that the table's predictions have in common then moves no candidate past another. Without noise the
-    highest observation is chosen, with endless noise the table's own best.
+    highest observation is chosen, with endless noise the table's own best. A table that speaks of something
+    else than accuracy (log-probabilities) names the candidates only: the highest observation is chosen.
 
     Args:
         space: the space.
-        table: of kind `accuracy`.
+        table: whose best networks are looked at.
         limits: all of them hold.
         evaluator: on images, or of a training seed, that did not fill the table.
         noise_sd: standard deviation of an observation in points; `binomial_sd` for a number of images.
@@ -91,18 +92,18 @@ def verify(
 
     Raises:
         Infeasible: no network holds the limits.
-        ScoreTableError: the table does not speak of accuracy, or does not tell its own errors.
+        ScoreTableError: the table does not tell its own errors.
         ValueError: a standard deviation is negative or nan, or nothing is asked for.
     """
-    if table.kind != "accuracy":
-        raise ScoreTableError(f"a table of kind {table.kind} predicts no accuracy to weigh observations with")
     if count < 1:
         raise ValueError(f"at least one network is verified, not {count}")
-    if table_sd is None and 0 < noise_sd < math.inf:
-        table_sd = residuals_of(table).table_sd(noise_sd)
     networks = distinct_best(space, table, limits, count)
     predicted = [table.value(network.ops) for network in networks]
-    error = CEILING - math.fsum(predicted) / len(predicted)
+    if table.kind != "accuracy":
+        noise_sd = 0.0  # nothing to shrink towards
+    if table_sd is None and 0 < noise_sd < math.inf:
+        table_sd = residuals_of(table).table_sd(noise_sd)
+    error = CEILING - math.fsum(predicted) / len(predicted) if noise_sd else 1.0
     weight = observation_weight(table_sd or 0.0, noise_sd / error)
     observed = [evaluator.accuracy(network) for network in networks]
     candidates = tuple(
@@ -135,7 +136,7 @@ class ImageCheck:
 
         Raises:
             Infeasible: no network holds the limits.
-            ScoreTableError: the table does not speak of accuracy, or does not tell its own errors.
+            ScoreTableError: the table does not tell its own errors.
         """
         networks = distinct_best(space, table, limits, 1)
         noise_sd = binomial_sd(min(max(table.value(networks[0].ops), 1.0), 99.0), self._images)

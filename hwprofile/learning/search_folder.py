@@ -10,10 +10,10 @@ from typing import Any
 
 from hwprofile.errors import UserError
 from ponas_core.accuracies import Encoded
+from ponas_core.cell_space import OpSpace
 from ponas_core.evaluation import Evaluated
 from ponas_core.network_weights import WeightsError, WeightsFile
 from ponas_core.score_table import ScoreTable, ScoreTableError
-from ponas_core.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -94,20 +94,19 @@ class Journal:
     path: Path
     basis: str
 
-    def history(self, space: SearchSpace) -> list[Evaluated]:
-        """What was evaluated before; UserError where the file cannot be read."""
+    def history(self, space: OpSpace) -> list[Evaluated]:
+        """What was evaluated before, in order; UserError where the file cannot be read."""
         if not self.path.exists():
             return []
         try:
             lines = self.path.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read {self.path}: {error}; move it away to evaluate anew") from error
-        found = {}
-        for row in _objects(lines):
-            if row.get("basis") == self.basis:
-                architecture = space.parse(row["architecture"])
-                found[architecture] = float(row["accuracy"])
-        return list(found.items())
+        return [
+            (space.parse(row["architecture"]), float(row["accuracy"]))
+            for row in _objects(lines)
+            if row.get("basis") == self.basis
+        ]
 
     def append(self, architecture: Encoded, accuracy: float) -> None:
         """Write one evaluation; UserError where there is no room."""

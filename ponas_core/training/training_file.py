@@ -16,19 +16,11 @@ from ponas_core.training.trainer import CHECK_EVERY, MOMENTUM, Progress, Trainer
 CHECKPOINT_EVERY_S = 20.0
 
 
-def train_to_file(
-    trainer: Trainer,
-    path: Path,
-    space: str,
-    about: Mapping[str, Any],
-    *,
-    tell: Callable[[Progress], None] = lambda progress: None,
-    every_s: float = CHECKPOINT_EVERY_S,
-) -> WeightsFile:
-    """Train to the end, from the state in the file where there is one, and leave the finished weights there.
+class TrainingFile:
+    """A training and the file that it lives in.
 
-    The state is written every so many seconds, each time as a whole: a file that is there is never half
-    written, and a killed training loses at most that much.
+    The state is written every so many seconds and wherever the training halts, each time as a whole: a file
+    that is there is never half written, and a killed training loses at most that much.
 
     Args:
         trainer: fresh; the file's state is restored into it.
@@ -40,24 +32,66 @@ def train_to_file(
         every_s: seconds between two states.
 
     Raises:
-        TrainingError: the file holds another training, cannot be used or written, or the loss is not finite.
+        TrainingError: the file holds another training, or cannot be used.
     """
-    wanted = {**about, **trainer.about}
-    if processes.rank() == 0:
-        remove_leftovers(path)
-    found = _found(path, space, wanted)
-    if found is not None:
-        _restore(trainer, path, found)
-        if trainer.step == trainer.steps:
-            return found
-    due = time.monotonic() + every_s
-    for progress in trainer.run():
-        tell(progress)
-        at_check = progress.step % CHECK_EVERY == 0 and progress.step < progress.steps
-        if at_check and processes.together(time.monotonic() >= due, trainer.data.device):
-            _save(trainer, path, space, wanted)
-            due = time.monotonic() + every_s
-    return _save(trainer, path, space, wanted)
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        path: Path,
+        space: str,
+        about: Mapping[str, Any],
+        *,
+        tell: Callable[[Progress], None] = lambda progress: None,
+        every_s: float = CHECKPOINT_EVERY_S,
+    ) -> None:
+        self.trainer, self._path, self._space = trainer, path, space
+        self._about = {**about, **trainer.about}
+        self._tell, self._every_s = tell, every_s
+        if processes.rank() == 0:
+            remove_leftovers(path)
+        self._written = _found(path, space, self._about)
+        if self._written is not None:
+            _restore(trainer, path, self._written)
+
+    def train(self, stop: int | None = None) -> WeightsFile:
+        """Train up to a step (default: the last) and leave the state there; the file as it is then.
+
+        A step that lies behind asks for nothing.
+
+        Raises:
+            TrainingError: the file cannot be written, or the loss is not finite.
+        """
+        due = time.monotonic() + self._every_s
+        for progress in self.trainer.run(stop):
+            self._tell(progress)
+            at_check = progress.step % CHECK_EVERY == 0 and progress.step < progress.steps
+            if at_check and processes.together(time.monotonic() >= due, self.trainer.data.device):
+                self._save()
+                due = time.monotonic() + self._every_s
+        if self._written is None or self._written.about["step"] != self.trainer.step:
+            self._save()
+        assert self._written is not None
+        return self._written
+
+    def _save(self) -> None:
+        self._written = _save(self.trainer, self._path, self._space, self._about)
+
+
+def train_to_file(
+    trainer: Trainer,
+    path: Path,
+    space: str,
+    about: Mapping[str, Any],
+    *,
+    tell: Callable[[Progress], None] = lambda progress: None,
+    every_s: float = CHECKPOINT_EVERY_S,
+) -> WeightsFile:
+    """Train to the end, from the state in the file where there is one, and leave the finished weights there.
+
+    Arguments and errors are those of `TrainingFile`.
+    """
+    return TrainingFile(trainer, path, space, about, tell=tell, every_s=every_s).train()
 
 
 def _save(trainer: Trainer, path: Path, space: str, about: Mapping[str, Any]) -> WeightsFile:

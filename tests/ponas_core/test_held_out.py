@@ -85,9 +85,13 @@ def test_what_cannot_be_compared_is_refused(
         held_out_rank(TABLE, networks, accuracies, np.random.default_rng(0))
 
 
+def test_a_table_of_something_else_ranks_too_but_is_off_by_no_points() -> None:
+    told = held_out_rank(macs_proxy(MACRO), *held_out(6), np.random.default_rng(0)).provenance["held_out"]
+    assert -1 <= told["spearman_low"] <= told["spearman"] <= told["spearman_high"] <= 1
+    assert not {"residual_sd", "log_sd"} & set(told)
+
+
 def test_tables_that_say_nothing_are_refused() -> None:
-    with pytest.raises(ScoreTableError, match="macs-proxy predicts no accuracy"):
-        held_out_rank(macs_proxy(MACRO), *held_out(6), np.random.default_rng(0))
     flat = ScoreTable(MACRO.name, "accuracy", "", tuple(np.zeros(3) for _ in range(8)), -2.0, "log-error")
     with pytest.raises(ValueError, match="says the same"):
         held_out_rank(flat, *held_out(6), np.random.default_rng(0))

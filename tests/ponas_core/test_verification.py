@@ -168,12 +168,18 @@ def test_spellings_of_one_network_count_once_and_the_best_spelling_stays() -> No
 
 
 def test_what_cannot_be_verified_is_refused() -> None:
-    with pytest.raises(ScoreTableError, match="macs-proxy predicts no accuracy"):
-        verify(MACRO, macs_proxy(MACRO), [], Other(0), noise_sd=0.0)
     with pytest.raises(Infeasible, match="smallest reachable"):
         verified(0, 1, 0.0, 0.0)
     with pytest.raises(ValueError, match="at least one network"):
         verified(0, 50, 0.0, 0.0, count=0)
+
+
+@pytest.mark.parametrize("noise_sd", [0.0, 1.0, math.inf])
+def test_a_table_of_something_else_names_the_candidates_only(noise_sd: float) -> None:
+    found = verify(MACRO, macs_proxy(MACRO), [], Other(0), noise_sd=noise_sd)
+    assert [candidate.architecture.ops for candidate in found.candidates][0] == (2,) * 8
+    assert found.chosen.posterior == found.chosen.observed
+    assert found.chosen.observed == max(candidate.observed for candidate in found.candidates)
 
 
 def test_noise_is_told_before_anything_is_paid_for() -> None:
