@@ -177,7 +177,7 @@ def test_what_cannot_be_verified_is_refused() -> None:
 @pytest.mark.parametrize("noise_sd", [0.0, 1.0, math.inf])
 def test_a_table_of_something_else_names_the_candidates_only(noise_sd: float) -> None:
     found = verify(MACRO, macs_proxy(MACRO), [], Other(0), noise_sd=noise_sd)
-    assert [candidate.architecture.ops for candidate in found.candidates][0] == (2,) * 8
+    assert found.candidates[0].architecture.ops == (2,) * 8
     assert found.chosen.posterior == found.chosen.observed
     assert found.chosen.observed == max(candidate.observed for candidate in found.candidates)
 
