@@ -17,7 +17,7 @@ from ponas_core.cost import CostTable, Limit
 from ponas_core.derivation import derive
 from ponas_core.network_weights import WeightsFile, path_weights
 from ponas_core.path_distribution import Draw, draw_pairs, expected_cost_gradient, softmax, through_softmax
-from ponas_core.path_logits import LOGITS, logits_of
+from ponas_core.path_logits import LOGITS, PathLogits, logits_of
 from ponas_core.proxyless import ProxylessSettings
 from ponas_core.samplers import sampler
 from ponas_core.training.accuracy import SupernetEvaluator
@@ -145,6 +145,21 @@ def test_a_step_of_the_architecture_changes_logits_only(way: str) -> None:
         if isinstance(part, ConvolutionModule):
             assert part.tracking
     assert training.model.training
+
+
+def test_steps_are_those_of_torchs_adam() -> None:
+    rng = np.random.default_rng(0)
+    paths = PathLogits([rng.standard_normal(size) for size in SIZES])
+    wanted = [torch.tensor(row, requires_grad=True) for row in paths.rows]
+    adam = torch.optim.Adam(wanted, 0.01, (0.0, 0.999))
+    for number in range(1, 6):
+        gradients = [rng.standard_normal(size) for size in SIZES]
+        for tensor, gradient in zip(wanted, gradients, strict=True):
+            tensor.grad = torch.from_numpy(gradient)
+        adam.step()
+        paths.step(gradients, 0.01, number)
+        for row, tensor in zip(paths.rows, wanted, strict=True):
+            assert row == pytest.approx(tensor.detach().numpy(), abs=1e-12)
 
 
 def test_two_paths_leave_the_probabilities_of_the_others_alone() -> None:
