@@ -17,6 +17,8 @@ Coupling: TypeAlias = Literal["mul-log", "add-linear"]
 
 TARGET_COUNTS_AS = 80.0
 """The target in the unit in which costs are counted."""
+PUBLISHED_RATE, PUBLISHED_STEPS, HIGHEST_RATE = 1e-3, 100_000, 0.05
+"""Of the logits: the paper's, how many steps it took there (about), and what is never passed unasked."""
 LEAST_COUNTED = math.e
 """What a lower cost counts as, in that unit: 3.4 per cent of the target, whose logarithm is 1."""
 
@@ -56,8 +58,9 @@ class ProxylessSettings:
         weights_only_epochs: those behind them, in which paths are drawn from the logits and still only
             weights learn.
         every: steps between two of the architecture.
-        architecture_rate: Adam's learning rate of the logits; trainings much shorter than the published one
-            (about 100 000 steps of the architecture) need a higher one.
+        architecture_rate: Adam's learning rate of the logits; None for that of the paper, 1e-3, in a search
+            of its length, about 100,000 steps of the architecture, and a higher one in a shorter search: see
+            `rate`.
         validation_batch: validation images of a step of the architecture; None for the recipe's `batch`.
         networks: sampled at a step of `reinforce`.
         reward_exponent: of `reinforce`, whose reward is accuracy * (target / T) ^ reward_exponent.
@@ -75,7 +78,7 @@ class ProxylessSettings:
     warmup_epochs: int = 8
     weights_only_epochs: int = 1
     every: int = 5
-    architecture_rate: float = 1e-3
+    architecture_rate: float | None = None
     validation_batch: int | None = None
     networks: int = 10
     reward_exponent: float = 0.1
@@ -90,7 +93,7 @@ class ProxylessSettings:
             )
         if self.target is not None and not (math.isfinite(self.target) and self.target > 0):
             raise ValueError(f"a target is above 0, got {self.target}")
-        if not (math.isfinite(self.architecture_rate) and self.architecture_rate > 0):
+        if self.architecture_rate is not None and not 0 < self.architecture_rate < math.inf:
             raise ValueError(f"a learning rate is above 0, got {self.architecture_rate}")
         weights = (self.loss_scale, self.cost_exponent, self.cost_weight, self.reward_exponent)
         if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or self.loss_scale == 0:
@@ -103,6 +106,16 @@ class ProxylessSettings:
             raise ValueError("epochs are counted from 0 on, steps and networks from 1 on")
         if self.validation_batch is not None and self.validation_batch < 2:
             raise ValueError(f"a batch has at least 2 images, got {self.validation_batch}")
+
+    def rate(self, steps: int) -> float:
+        """Adam's learning rate of the logits in a search of so many steps of the architecture.
+
+        A step of Adam is about as long as its rate. So a rate that logits cannot reach each other with is of
+        no use: 100 over the steps, at least the paper's and at most 0.05, unless one is set.
+        """
+        if self.architecture_rate is not None:
+            return self.architecture_rate
+        return min(max(PUBLISHED_RATE, PUBLISHED_RATE * PUBLISHED_STEPS / steps), HIGHEST_RATE)
 
     def coupled(self, cross_entropy: float, expected: float | None) -> Coupled:
         """Cross entropy and expected cost as one loss.

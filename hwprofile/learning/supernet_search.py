@@ -35,6 +35,7 @@ from ponas_core.verification import binomial_sd
 if TYPE_CHECKING:
     from hwprofile.learning.training import Learning
     from ponas_core.network_weights import WeightsFile
+    from ponas_core.training.accuracy import SupernetEvaluator
     from ponas_core.training.networks import Supernet
 
 TableMethod: TypeAlias = Literal["fitted", "progressive", "one-change"]
@@ -133,7 +134,9 @@ def search_known(
     """
     folder.make()
     filling = Ledger(evaluator)
-    table = _with_rank(space, filling, evaluator, options, _table(space, filling, options))
+    table = with_rank(
+        space, filling, evaluator, _table(space, filling, options), options.held_out, options.seed
+    )
     folder.save(table)
     return SearchReport(folder, space_name, table, None)
 
@@ -162,27 +165,16 @@ def search_ponas(
     Raises:
         UserError: the folder holds another search, or cannot be written; the training went astray.
     """
-    from hwprofile.learning.training import is_first, train
-    from ponas_core.training.batch_norm import freeze
-    from ponas_core.training.modules import set_weights
-    from ponas_core.training.networks import Supernet, start_training
-    from ponas_core.weights import GivenWeights
-
-    folder.make()
-    supernet = Supernet(space)
-    start_training(supernet, learning.recipe.seed)
-    weights = train(supernet, space, learning, folder.supernet, {})
-    if not is_first():
+    trained = trained_supernet(space, learning, folder)
+    if trained is None:
         return None
-    set_weights(supernet, GivenWeights(weights.arrays))  # as the file has them, whoever trained
-    shared = learning.recipe.shared_epochs > 0
-    freeze(supernet, frozen=shared)
+    supernet, weights = trained
     table = _table_of_supernet(supernet, weights, learning, options, folder)
     told = {
         "data": weights.about["data"],
         "recipe": weights.about["recipe"],
         "weights": weights.digest,
-        "statistics": "shared" if shared else "of each network",
+        "statistics": "shared" if learning.recipe.shared_epochs else "of each network",
         "validation_images": len(learning.data.validation),
     }
     table = replace(table, provenance={**table.provenance, **told})
@@ -190,18 +182,47 @@ def search_ponas(
     return SearchReport(folder, space_name, table, learning.data.typed)
 
 
+def trained_supernet(
+    space: SearchSpace, learning: Learning, folder: SearchFolder
+) -> tuple[Supernet, WeightsFile] | None:
+    """A supernet trained along one path a step, and its file; None in a process that only helped.
+
+    Raises:
+        UserError: the folder holds another training, or cannot be written; the training went astray.
+    """
+    from hwprofile.learning.training import is_first, train
+    from ponas_core.training.networks import Supernet, start_training
+
+    folder.make()
+    supernet = Supernet(space)
+    start_training(supernet, learning.recipe.seed)
+    weights = train(supernet, space, learning, folder.supernet, {})
+    return (supernet, weights) if is_first() else None
+
+
+def evaluator_of(supernet: Supernet, weights: WeightsFile, learning: Learning) -> SupernetEvaluator:
+    """Accuracies of networks on validation images, with the weights as the file has them."""
+    from ponas_core.training.accuracy import SupernetEvaluator
+    from ponas_core.training.batch_norm import freeze
+    from ponas_core.training.modules import set_weights
+    from ponas_core.weights import GivenWeights
+
+    set_weights(supernet, GivenWeights(weights.arrays))  # as the file has them, whoever trained
+    shared, data = learning.recipe.shared_epochs > 0, learning.data
+    freeze(supernet, frozen=shared)
+    return SupernetEvaluator(
+        supernet, data.training, data.validation, shared_statistics=shared, seed=learning.recipe.seed
+    )
+
+
 def _table_of_supernet(
     supernet: Supernet, weights: WeightsFile, learning: Learning, options: TableOptions, folder: SearchFolder
 ) -> ScoreTable:
     """The table, and how well it ranks; no evaluation is paid for twice, whatever interrupts."""
     from hwprofile.learning.training import BlockTuning
-    from ponas_core.training.accuracy import SupernetEvaluator
 
-    space, data, seed = supernet.space, learning.data, learning.recipe.seed
-    shared = learning.recipe.shared_epochs > 0
-    evaluator = SupernetEvaluator(
-        supernet, data.training, data.validation, shared_statistics=shared, seed=seed
-    )
+    space, data = supernet.space, learning.data
+    evaluator = evaluator_of(supernet, weights, learning)
     tuned, images = options.fine_tune_steps > 0, len(data.validation)
     journal = Journal(folder.evaluations, weights.digest)
     with display.progress("evaluate networks", quiet=learning.quiet) as bar:
@@ -223,7 +244,7 @@ def _table_of_supernet(
         else:
             folder.tuned.unlink(missing_ok=True)
             table = _table(space, filling, options)
-        return _with_rank(space, filling, ledger, options, table, images)
+        return with_rank(space, filling, ledger, table, options.held_out, options.seed, images)
 
 
 def _evaluations(space: SearchSpace, options: TableOptions) -> int:
@@ -263,19 +284,33 @@ def _table(
         raise UserError(str(error.args[0])) from error
 
 
-def _with_rank(
+def with_rank(
     space: SearchSpace,
     filling: Ledger,
     evaluator: Evaluator,
-    options: TableOptions,
     table: ScoreTable,
+    held_out: int,
+    seed: int,
     images: int | None = None,
 ) -> ScoreTable:
-    """The table with what further random networks say of it."""
-    rng = np.random.default_rng([options.seed, 1])
+    """The table with what further random networks say of it.
+
+    Args:
+        space: the space.
+        filling: what filled the table.
+        evaluator: tells the accuracies.
+        table: is judged.
+        held_out: how many networks.
+        seed: of the draw.
+        images: that an accuracy is counted on; None for accuracies without that noise.
+
+    Raises:
+        UserError: too few networks.
+    """
+    rng = np.random.default_rng([seed, 1])
     filled = [architecture for architecture, _ in filling.history]
     try:
-        networks = random_sample(space, rng, options.held_out, without=filled)
+        networks = random_sample(space, rng, held_out, without=filled)
         accuracies = [evaluator.accuracy(network) for network in networks]
         noise_sd = None if images is None else binomial_sd(float(np.mean(accuracies)), images)
         return held_out_rank(table, networks, accuracies, rng, noise_sd)

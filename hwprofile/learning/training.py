@@ -8,7 +8,8 @@ from __future__ import annotations
 import atexit
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +32,7 @@ from ponas_core.training.modules import arrays, set_weights
 from ponas_core.training.networks import Network, Supernet
 from ponas_core.training.recipe import TrainingRecipe
 from ponas_core.training.trainer import Progress, Trainer, TrainingError
-from ponas_core.training.training_file import train_to_file
+from ponas_core.training.training_file import TrainingFile
 from ponas_core.weights import GivenWeights
 
 RATE_EVERY_S = 1.0
@@ -155,7 +156,20 @@ def train(
         UserError: the file is of another training, or cannot be written, or the training went astray.
     """
     trainer = Trainer(model, learning.data.training, learning.recipe)
-    wanted, every_s = {**learning.data.about(space), **about}, learning.checkpoint_every_s
+    with training_file(trainer, space, learning, path, about) as file:
+        return file.train()
+
+
+@contextmanager
+def training_file(
+    trainer: Trainer, space: SearchSpace, learning: Learning, path: Path, about: dict[str, Any]
+) -> Iterator[TrainingFile]:
+    """A training in its file, from where that stands, with progress.
+
+    Raises:
+        UserError: the file is of another training, or cannot be written, or the training went astray.
+    """
+    wanted = {**learning.data.about(space), **about}
     with display.progress("train", quiet=learning.quiet or not is_first()) as bar:
         rate = _Rate(learning.recipe.batch)
 
@@ -163,7 +177,9 @@ def train(
             bar.advance(progress.step, progress.steps, rate.words(progress))
 
         try:
-            return train_to_file(trainer, path, space.name, wanted, tell=tell, every_s=every_s)
+            yield TrainingFile(
+                trainer, path, space.name, wanted, tell=tell, every_s=learning.checkpoint_every_s
+            )
         except TrainingError as error:
             raise UserError(str(error)) from error
 

@@ -100,6 +100,7 @@ class ProxylessTrainer(Trainer):
                 f"only, behind them it learns every {settings.every} steps; take more epochs or a shorter "
                 "warm-up"
             )
+        self.rate = settings.rate((self.steps - self._first_architecture) // settings.every)
         self.paths = PathLogits.drawn(supernet.space, self._drawn(0, _LOGITS))
         self.baseline: float | None = None
         self._warm_path = sampler(supernet.space, recipe.sampling, recipe.seed)
@@ -165,7 +166,7 @@ class ProxylessTrainer(Trainer):
             gradients = self._through_gates(draws, number)
         if not all(np.isfinite(gradient).all() for gradient in gradients):
             raise self.diverged("the gradient of the architecture is")
-        self.paths.step(gradients, self.settings.architecture_rate, number, pairs)
+        self.paths.step(gradients, self.rate, number, pairs)
 
     def _images(self, number: int) -> tuple[tuple[Tensor, Tensor], float]:
         """This process's part of a step's validation images, and the weight that makes all images equal."""

@@ -102,3 +102,9 @@ def test_numbers_that_no_search_can_have_are_refused(change: dict[str, Any]) -> 
 def test_settings_are_a_value() -> None:
     assert ProxylessSettings() == ProxylessSettings()
     assert hash(ProxylessSettings(target=2.0)) == hash(ProxylessSettings(target=2.0))
+
+
+@pytest.mark.parametrize(("steps", "rate"), [(1, 0.05), (2_000, 0.05), (10_000, 0.01), (500_000, 1e-3)])
+def test_a_short_search_takes_a_higher_rate_unless_one_is_set(steps: int, rate: float) -> None:
+    assert ProxylessSettings().rate(steps) == pytest.approx(rate)
+    assert ProxylessSettings(architecture_rate=0.3).rate(steps) == 0.3

@@ -1,0 +1,80 @@
+"""Searches that ask a trained supernet how accurate networks are: random, evolution, table-guided, ..."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hwprofile import display
+from hwprofile.errors import UserError
+from hwprofile.learning.joint_search import Learned, run
+from hwprofile.learning.search_folder import Journal, SearchFolder
+from hwprofile.learning.supernet_search import evaluator_of, trained_supernet, with_rank
+from ponas_core.accuracies import Encoded, KnownAccuracies
+from ponas_core.evaluation import Ledger
+from ponas_core.searches.candidates import Candidates
+from ponas_core.searches.interface import Search
+from ponas_core.space import SearchSpace
+from ponas_core.table_fit import fitted_table
+
+if TYPE_CHECKING:
+    from hwprofile.learning.training import Learning
+
+
+def search_asking(
+    candidates: Candidates,
+    search: Search,
+    learning: Learning,
+    folder: SearchFolder,
+    *,
+    evaluations: int,
+    held_out: int,
+    seed: int,
+) -> Learned | None:
+    """Train a supernet, then let a search ask it; what was asked fills a score table for other budgets.
+
+    Interrupted at any moment, the same call goes on and ends with the same files.
+
+    Args:
+        candidates: the networks to choose from.
+        search: asks.
+        learning: what is learned, and how.
+        folder: where everything is left.
+        evaluations: networks that may be evaluated.
+        held_out: further random networks that tell how well the table ranks.
+        seed: of what is drawn.
+
+    Returns:
+        What was found; None in a process that only helped to train.
+
+    Raises:
+        UserError: the folder holds another search, or cannot be written; the training went astray; too few
+            evaluations for the search.
+    """
+    space = candidates.space
+    if not isinstance(space, SearchSpace):
+        raise UserError(f"{space.name} is a space of cells, which are not trained here: use --evaluator")
+    trained = trained_supernet(space, learning, folder)
+    if trained is None:
+        return None
+    supernet, weights = trained
+    evaluator = evaluator_of(supernet, weights, learning)
+    journal = Journal(folder.evaluations, weights.digest)
+    with display.progress("evaluate networks", quiet=learning.quiet) as bar:
+
+        def paid(architecture: Encoded, accuracy: float) -> None:
+            journal.append(architecture, accuracy)
+            bar.advance(min(behind.evaluations, total), total, f"{accuracy:.1f} %")
+
+        total = evaluations + held_out
+        behind = Ledger(evaluator, history=journal.history(space), on_new=paid)
+        asked = Ledger(behind, most=evaluations)
+        found = run(search, candidates, asked, seed)
+        table = found.table
+        if table is None or table.kind != "accuracy":
+            known = {architecture.ops: accuracy for architecture, accuracy in asked.history}
+            table = fitted_table(space, KnownAccuracies(known, asked.description))
+        table = with_rank(space, asked, behind, table, held_out, seed, len(learning.data.validation))
+        score = behind.accuracy(space.architecture(found.ops))
+    table = replace(table, provenance={**table.provenance, "evaluations": asked.evaluations})
+    return Learned(found.ops, table, asked.history, score, weights, {})
