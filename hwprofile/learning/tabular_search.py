@@ -24,7 +24,8 @@ from ponas_core.score_table import ScoreTable
 from ponas_core.searches.candidates import Ops
 from ponas_core.searches.choice import FEWEST_TO_FIT
 from ponas_core.searches.interface import Found, Search
-from ponas_core.searches.methods import METHODS, SettingError, search_named, settings_of
+from ponas_core.searches.methods import METHODS
+from ponas_core.searches.settings import SettingError, search_named, settings_of
 from ponas_core.table_fit import fitted_table
 
 SCHEMA_VERSION = 1
