@@ -5,31 +5,34 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal, TypeAlias
 
 from hwprofile.errors import BadInput
 
 Quantity: TypeAlias = Literal["latency_ms", "latency_share", "macs", "params", "stored_bytes"]
 
-_UNITS: dict[str, tuple[Quantity, float]] = {
-    "us": ("latency_ms", 1e-3),
-    "µs": ("latency_ms", 1e-3),
-    "ms": ("latency_ms", 1.0),
-    "s": ("latency_ms", 1e3),
-    "%": ("latency_share", 0.01),
-    "kmacs": ("macs", 1e3),
-    "mmacs": ("macs", 1e6),
-    "gmacs": ("macs", 1e9),
-    "mflops": ("macs", 1e6),
-    "gflops": ("macs", 1e9),
-    "kparams": ("params", 1e3),
-    "mparams": ("params", 1e6),
-    "kb": ("stored_bytes", 1e3),
-    "mb": ("stored_bytes", 1e6),
+_UNITS: dict[str, tuple[Quantity, int]] = {
+    "us": ("latency_ms", -3),
+    "µs": ("latency_ms", -3),
+    "ms": ("latency_ms", 0),
+    "s": ("latency_ms", 3),
+    "%": ("latency_share", -2),
+    "kmacs": ("macs", 3),
+    "mmacs": ("macs", 6),
+    "gmacs": ("macs", 9),
+    "mflops": ("macs", 6),
+    "gflops": ("macs", 9),
+    "kparams": ("params", 3),
+    "mparams": ("params", 6),
+    "kb": ("stored_bytes", 3),
+    "mb": ("stored_bytes", 6),
 }
+"""What a unit is of, and the power of ten that it stands for."""
+_EXACT_UNITS = {"latency_ms": "ms", "macs": "MMACs", "params": "Mparams", "stored_bytes": "MB"}
 _ENERGY = ("j", "mj", "uj", "µj")
 _PATTERN = re.compile(
-    r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|nan|[+-]?inf)\s*([A-Za-zµ%]*)\s*", re.IGNORECASE
+    r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|[+-]?inf)\s*([A-Za-zµ%]*)\s*", re.IGNORECASE
 )
 EXAMPLES = "15ms, 800us, 300MMACs, 5MB, 60%"
 
@@ -74,8 +77,23 @@ def parse_budget(text: str) -> Budget:
         raise BadInput(f"budget {text!r} has an unknown unit; write for example {EXAMPLES}")
     if not math.isfinite(number) or number <= 0:
         raise BadInput(f"budget {text!r} is not a positive number; write for example {EXAMPLES}")
-    quantity, scale = _UNITS[unit]
-    return Budget(text.strip(), quantity, number * scale)
+    quantity, power = _UNITS[unit]
+    return Budget(text.strip(), quantity, _shifted(match[1], power))
+
+
+def _shifted(number: str, power: int) -> float:
+    """A finite number in text times a power of ten, rounded once: `7.71328` and 6 is 7713280 exactly."""
+    mantissa, _, exponent = number.lower().partition("e")
+    return float(f"{mantissa}e{int(exponent or 0) + power}")
+
+
+def exactly(quantity: str, value: float) -> str:
+    """A value with its unit and all of its digits: as a budget it is read back as this very value."""
+    unit = _EXACT_UNITS[quantity]
+    _, power = _UNITS[unit.lower()]
+    digits = Decimal(repr(float(value))).scaleb(-power)
+    # an integer is written without a point
+    return f"{digits.normalize() if digits else 0:f} {unit}"
 
 
 def in_words(quantity: str, value: float) -> str:

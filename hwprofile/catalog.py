@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Collection
 from pathlib import Path
 
 from devices.device import Device
 from hwprofile import places
 from hwprofile.bench import check_fits, device_header
+from hwprofile.csv_files import csv_text, is_csv
 from hwprofile.errors import UserError
 from hwprofile.profile import Profile
 from hwprofile.profile_lines import ProfileError
@@ -152,7 +151,7 @@ def _published(space: SearchSpace) -> Scores:
 def _from_file(space: SearchSpace, path: Path) -> Scores:
     if path.suffix == ".json":
         return Scores(ScoreTable.load(path))
-    if path.suffix != ".csv":
+    if not is_csv(path):
         raise UserError(f"--scores {path}: give `macs`, a .json score table or a .csv with arch,accuracy")
     known = accuracies_in(space, path, "accuracy")
     return Scores(fitted_table(space, known), known)
@@ -164,11 +163,7 @@ def accuracies_in(space: SearchSpace, path: Path, column: str) -> KnownAccuracie
     Raises:
         UserError: the file cannot be read, lacks a column, or a row is unusable.
     """
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+    text = csv_text(path)
     try:
         return accuracies_from_csv(space, text, column, str(path))
     except ValueError as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -51,6 +52,30 @@ def progress(title: str, *, quiet: bool) -> Iterator[SilentProgress | BarProgres
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield BarProgress(bar, bar.add_task("", total=None))
+
+
+@contextmanager
+def late_progress(title: str, *, quiet: bool, after_s: float = 2.0) -> Iterator[LateProgress]:
+    """A progress bar that shows once the block has run for so many seconds; short work shows none."""
+    with ExitStack() as stack:
+        yield LateProgress(stack, title, quiet, time.monotonic() + after_s)
+
+
+class LateProgress:
+    """A bar that begins late."""
+
+    def __init__(self, stack: ExitStack, title: str, quiet: bool, begins: float) -> None:
+        """Store what the bar needs; `begins` is on the monotonic clock."""
+        self._stack, self._title, self._quiet, self._begins = stack, title, quiet, begins
+        self._bar: SilentProgress | BarProgress | None = None
+
+    def advance(self, done: int, total: int, text: str) -> None:
+        """Move the bar, if it is there already."""
+        if self._bar is None:
+            if time.monotonic() < self._begins:
+                return
+            self._bar = self._stack.enter_context(progress(self._title, quiet=self._quiet))
+        self._bar.advance(done, total, text)
 
 
 def notices(*, quiet: bool) -> Callable[[str | None], None]:

@@ -227,6 +227,19 @@ def export(saved: SavedModel, path: Path) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
+def predicted_ms(saved: SavedModel, space: NetworkSpace, networks: Sequence[Any]) -> NDArray[np.float64]:
+    """Predicted latencies of networks of the predictor's space, milliseconds.
+
+    Raises:
+        UserError: the space describes its networks otherwise than when the predictor was fitted.
+    """
+    medians_ms = np.empty(len(networks))
+    for start in range(0, len(networks), CHUNK):
+        part = slice(start, start + CHUNK)
+        medians_ms[part] = saved.model.predict(_described(space, networks[part], saved))
+    return medians_ms
+
+
 def predict(saved: SavedModel, path: Path, *, quiet: bool) -> str:
     """Predictions for the networks in a CSV file (`arch`), as CSV: one row each, in order.
 

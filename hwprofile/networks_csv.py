@@ -1,4 +1,7 @@
-"""CSV files of networks: `arch`, and `latency_ms` where they were measured or are predicted."""
+"""CSV files of networks: `arch`, and `latency_ms` where they were measured or are predicted.
+
+Files that are read may be gzipped (`.csv.gz`).
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwprofile.catalog import family_named, family_names
+from hwprofile.csv_files import CsvTable
 from hwprofile.errors import UserError
+from ponas_core.cell_space import OpSpace
 from ponas_core.features import NetworkSpace
 from ponas_core.op_texts import ArchitectureError, parse_many
-from ponas_core.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def measured_networks(path: Path, space_name: str | None = None) -> MeasuredNetw
     Raises:
         UserError: unreadable, a column is missing, or a row is unusable: the message names its line.
     """
-    table = _Table.read(path, ("arch", "latency_ms"))
+    table = CsvTable.read(path, ("arch", "latency_ms"))
     texts = table.columns["arch"]
     if not texts:
         raise UserError(f"{path} holds no networks: write one row `arch,latency_ms` for each measured one")
@@ -66,19 +70,24 @@ def networks_in(path: Path, space: NetworkSpace) -> tuple[list[str], list[Any]]:
     Raises:
         UserError: unreadable, no such column, or a row that names no network: the message names its line.
     """
-    table = _Table.read(path, ("arch",))
+    table = CsvTable.read(path, ("arch",))
     return table.columns["arch"], _parsed(space, table)
 
 
-def ops_in(path: Path, space: SearchSpace) -> tuple[list[str], NDArray[np.integer]]:
-    """The column `arch` of a CSV file as it is written, and op indexes (networks, layers) of a chain.
+def ops_in(path: Path, space: OpSpace) -> tuple[list[str], NDArray[np.integer]]:
+    """The column `arch` of a CSV file as it is written, and op indexes (networks, places).
 
     Raises:
         UserError: as `networks_in`.
     """
-    table = _Table.read(path, ("arch",))
+    table = CsvTable.read(path, ("arch",))
+    return table.columns["arch"], ops_of(table, space)
+
+
+def ops_of(table: CsvTable, space: OpSpace) -> NDArray[np.integer]:
+    """Op indexes of the column `arch`, (networks, places); UserError names the line of what is no network."""
     try:
-        return table.columns["arch"], parse_many(space, table.columns["arch"])
+        return parse_many(space, table.columns["arch"])
     except ArchitectureError as error:
         raise UserError(f"{table.place(error.index)}: {error}") from error
 
@@ -108,40 +117,6 @@ def latencies_csv(
     return text.getvalue()
 
 
-@dataclass(frozen=True)
-class _Table:
-    """Columns of a CSV file, and the line that each row ends at."""
-
-    path: Path
-    columns: dict[str, list[str]]
-    lines: list[int]
-
-    @classmethod
-    def read(cls, path: Path, needed: Sequence[str]) -> _Table:
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.reader(file)
-                header = next(reader, [])
-                missing = [name for name in needed if name not in header]
-                if missing:
-                    raise UserError(
-                        f"{path} needs a header with the column {' and '.join(missing)}; "
-                        f"found {', '.join(header) or 'nothing'}"
-                    )
-                rows = [(reader.line_num, row) for row in reader if row]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"cannot read {path}: {error}") from error
-        at = {name: header.index(name) for name in needed}
-        columns = {
-            name: [row[place] if place < len(row) else "" for _, row in rows] for name, place in at.items()
-        }
-        return cls(path, columns, [line for line, _ in rows])
-
-    def place(self, row: int) -> str:
-        """Where a row is, for people."""
-        return f"{self.path}, line {self.lines[row]}"
-
-
 def _latency(text: str, where: str) -> float:
     try:
         value = float(text)
@@ -152,7 +127,7 @@ def _latency(text: str, where: str) -> float:
     return value
 
 
-def _parsed(space: NetworkSpace, table: _Table) -> list[Any]:
+def _parsed(space: NetworkSpace, table: CsvTable) -> list[Any]:
     networks = []
     for row, text in enumerate(table.columns["arch"]):
         try:

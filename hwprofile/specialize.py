@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hwprofile.budget import Budget, in_words
+from hwprofile.budget import Budget, exactly, in_words
 from hwprofile.latency import SpaceLatency
 from hwprofile.verification import Verifier
 from ponas_core.closed_loop import ClosedLoop, Latency, Outcome
@@ -115,14 +115,15 @@ class Specializer:
 
     def infeasible_words(self, error: Infeasible) -> str:
         """Why no network holds the budgets, with the smallest reachable value in the budget's own terms."""
+        smallest = exactly(error.name, error.smallest)
         if error.name != "latency_ms":
-            limit, smallest = in_words(error.name, error.at_most), in_words(error.name, error.smallest)
+            limit = exactly(error.name, error.at_most)
             return f"no network of {self.space.name} is within {limit}: the smallest reachable is {smallest}"
-        budget = in_words("latency_ms", self.budget_ms or math.nan)
+        budget = exactly("latency_ms", self.budget_ms or math.nan)
         beside = " together with the other budgets" if self.size_limits else ""
         return (
             f"no network of {self.space.name} is predicted within {budget}{beside}: "
-            f"the smallest reachable is {in_words('latency_ms', error.smallest)}"
+            f"the smallest reachable is {smallest}"
         )
 
     def solve(self, predicted_ms: float | None) -> Architecture:

@@ -33,14 +33,17 @@ class Infeasible(ValueError):
         name: the cost that cannot be held.
         at_most: its limit.
         smallest: its smallest reachable value, the other limits held.
+        others: names of those other limits.
     """
 
     def __init__(self, name: str, at_most: float, smallest: float, others: Sequence[str] = ()) -> None:
-        """Store the figures and say them."""
-        self.name, self.at_most, self.smallest = name, at_most, smallest
+        """Store the figures and say them to the last digit, so that the smallest is feasible when typed."""
+        self.name, self.at_most, self.smallest = name, float(at_most), float(smallest)
+        self.others = tuple(others)
         beside = f" while {', '.join(others)} hold" if others else ""
         super().__init__(
-            f"no architecture has {name} <= {at_most:g}: the smallest reachable is {smallest:g}{beside}"
+            f"no architecture has {name} <= {self.at_most!r}: "
+            f"the smallest reachable is {self.smallest!r}{beside}"
         )
 
 

@@ -18,7 +18,8 @@ TRAINING = {
 COMMANDS = {
     "search": TRAINING
     | {"method", "--space", "--data", "--evaluator", "--out", "--table", "--evaluations", "--held-out"}
-    | {"--context", "--fine-tune-steps", "--sampling", "--distillation", "--shared-epochs", "--json"},
+    | {"--context", "--fine-tune-steps", "--sampling", "--distillation", "--shared-epochs", "--json"}
+    | {"--latency", "--budget", "--set"},
     "train": TRAINING | {"--space", "--arch", "--data", "--search", "--out", "--json"},
     "evaluate": {"onnx", "--data", "--split", "-q", "--quiet", "--json"},
     "bench": SESSION

@@ -70,8 +70,21 @@ training_options = together(
 )
 
 
+METHODS = (
+    "ponas",
+    "padnas",
+    "ddpnas",
+    "proxyless",
+    "random",
+    "evolution",
+    "spos",
+    "reinforce",
+    "table-guided",
+)
+
+
 @main.command()
-@click.argument("method", type=click.Choice(["ponas"]))
+@click.argument("method", type=click.Choice(METHODS))
 @space_option
 @data_option
 @click.option(
@@ -81,11 +94,31 @@ training_options = together(
     help="Known accuracies instead of a training: those that come with the space, or a column of a file.",
 )
 @click.option(
+    "--latency",
+    "latency_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --evaluator: latencies that --budget is about. A .csv with arch,latency_ms, looked up; a file "
+    "of `hwprofile fit`; or a profile.",
+)
+@click.option(
+    "--budget",
+    "budget_texts",
+    multiple=True,
+    help="With --evaluator: 15ms, 800us (these need --latency), 300MMACs, 2.5Mparams, 5MB. May be repeated.",
+)
+@click.option(
+    "--set",
+    "setting_texts",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="With --evaluator: a setting of the method; a wrong one lists them all. May be repeated.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
-    default=Path("search"),
-    show_default=True,
-    help="Folder for scores.json, supernet.npz, evaluations.jsonl.",
+    help="Folder for scores.json, evaluations.jsonl, supernet.npz or result.json.  [default: search; nothing "
+    "is written where --evaluator stands, but for ponas]",
 )
 @click.option(
     "--table",
@@ -97,10 +130,9 @@ training_options = together(
 )
 @click.option(
     "--evaluations",
-    type=click.IntRange(2),
-    default=96,
-    show_default=True,
-    help="Networks that fill the table; one-change takes as many as it takes.",
+    type=click.IntRange(1),
+    help="Networks that are looked at. ponas: those that fill the table; one-change takes as many as it "
+    "takes.  [default: 100; ponas: 96]",
 )
 @click.option(
     "--held-out",
@@ -150,33 +182,71 @@ def search(
     space_name: str,
     data_name: str | None,
     evaluator_name: str | None,
-    out: Path,
+    latency_path: Path | None,
+    budget_texts: tuple[str, ...],
+    setting_texts: tuple[str, ...],
+    out: Path | None,
     table_method: Any,
-    evaluations: int,
+    evaluations: int | None,
     held_out: int,
     context: Any,
     fine_tune_steps: int,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train a supernet on your data and fill a score table, from which networks for any budget are taken.
+    """Search for networks: with a supernet that learns from your data, or among networks of known accuracies.
 
-    ponas: one supernet, one table, then `hwprofile specialize --search DIR` for each device and budget.
-    Interrupted, the same command goes on.
+    ponas: one supernet, one score table, then `hwprofile specialize --search DIR` for each device and budget.
+
+    With --evaluator every method looks at so many networks of known accuracies and tells the best one within
+    the budgets. Interrupted, the same command goes on.
 
     \b
     Examples:
       hwprofile search ponas --space digits --data digits --out digits-search
-      hwprofile search ponas --space nasbench-macro --evaluator tabular --out known
+      hwprofile search random --space nasbench201 --evaluator tabular:acc.csv:val --evaluations 200 \\
+        --latency phone.csv --budget 12ms
       torchrun --nproc-per-node 2 -m hwprofile search ponas --space cifar-tiny --data cifar-10-python.tar.gz
     """
-    from hwprofile.learning.options import run_search
+    from hwprofile.learning.options import evaluator_of, run_search
     from hwprofile.learning.supernet_search import TableOptions
+    from hwprofile.learning.tabular_search import Choosing, TabularSearch
 
-    table = TableOptions(table_method, evaluations, held_out, context, fine_tune_steps, options["seed"])
-    report = run_search(space_name, data_name, evaluator_name, out, table, options)
+    choosing = Choosing.typed(latency_path, budget_texts)
+    settings = _settings(setting_texts)
+    if method == "ponas":
+        if settings:
+            raise click.UsageError("ponas has no --set: its options are --table, --held-out, --context, ...")
+        filling = 96 if evaluations is None else evaluations
+        table = TableOptions(table_method, filling, held_out, context, fine_tune_steps, options["seed"])
+        report: Any = run_search(
+            space_name, data_name, evaluator_name, out or Path("search"), table, options, choosing
+        )
+    else:
+        report = TabularSearch(
+            method=method,
+            space_name=space_name,
+            evaluator=evaluator_of(method, data_name, evaluator_name),
+            choosing=choosing,
+            evaluations=100 if evaluations is None else evaluations,
+            seed=options["seed"],
+            settings=settings,
+            out=out,
+            quiet=options["quiet"],
+        ).run()
     if report is not None:
         click.echo(json.dumps(report.to_json(), indent=1) if as_json else report.for_people())
+
+
+def _settings(texts: tuple[str, ...]) -> dict[str, str]:
+    """Names and values of what stands behind --set."""
+    found = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            raise click.UsageError(f"--set {text}: write NAME=VALUE")
+        found[name.strip()] = value
+    return found
 
 
 @main.command()

@@ -49,6 +49,11 @@ class SearchFolder:
         return self.path / "scores.json"
 
     @property
+    def result(self) -> Path:
+        """The chosen network, and how the search came there."""
+        return self.path / "result.json"
+
+    @property
     def evaluations(self) -> Path:
         """Every evaluation of a network, one line each."""
         return self.path / "evaluations.jsonl"

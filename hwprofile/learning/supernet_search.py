@@ -5,7 +5,8 @@ Torch is imported when it begins to train: a search over known accuracies needs 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -81,12 +82,14 @@ class SearchReport:
         space_name: as typed.
         table: the score table; its provenance tells the rest.
         data: the data set as it was typed; None for known accuracies.
+        chosen: with known accuracies, the table's best network and what is known of it, as JSON values.
     """
 
     folder: SearchFolder
     space_name: str
     table: ScoreTable
     data: str | None
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -96,6 +99,7 @@ class SearchReport:
             "space": self.table.space,
             "data": self.data,
             "provenance": dict(self.table.provenance),
+            **self.chosen,
         }
 
     def for_people(self) -> str:

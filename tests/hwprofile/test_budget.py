@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwprofile.budget import in_words, parse_budget
+from hwprofile.budget import exactly, in_words, parse_budget
 from hwprofile.errors import BadInput
 
 
@@ -69,6 +69,32 @@ def test_any_text_is_a_budget_or_a_clear_refusal(text: str) -> None:
 @given(st.floats(1e-6, 1e9))
 def test_a_printed_budget_is_read_back_exactly(value: float) -> None:
     assert parse_budget(f"{value!r}ms").at_most == value
+
+
+@given(st.sampled_from(["latency_ms", "macs", "params", "stored_bytes"]), st.floats(1e-12, 1e21))
+def test_a_value_in_words_for_machines_is_read_back_exactly(quantity: str, value: float) -> None:
+    assert parse_budget(exactly(quantity, value)).at_most == value
+
+
+@given(st.integers(1, 10**15), st.sampled_from(["k", "M", "G"]))
+def test_a_count_in_a_larger_unit_is_read_exactly(count: int, unit: str) -> None:
+    power = {"k": 3, "M": 6, "G": 9}[unit]
+    digits = f"{count:0{power + 1}}"
+    assert parse_budget(f"{digits[:-power]}.{digits[-power:]}{unit}MACs").at_most == count
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value", "words"),
+    [
+        ("macs", 7713280, "7.71328 MMACs"),
+        ("stored_bytes", 5e6, "5 MB"),
+        ("latency_ms", 1e-05, "0.00001 ms"),
+        ("latency_ms", 0.1 + 0.2, "0.30000000000000004 ms"),
+        ("latency_ms", 100.0, "100 ms"),
+    ],
+)
+def test_all_digits_are_printed_and_no_more(quantity: str, value: float, words: str) -> None:
+    assert exactly(quantity, value) == words
 
 
 def test_flops_are_said_to_be_macs() -> None:

@@ -171,7 +171,7 @@ def test_several_budgets_all_hold(home: Path, macro_profile: Path) -> None:
         ("-5ms", 2, "not a positive number"),
         ("2mJ", 2, "no energy source"),
         ("1us", 4, "the smallest reachable is"),
-        ("1kMACs", 4, "the smallest reachable is 7.713 MMACs"),
+        ("1kMACs", 4, "the smallest reachable is 7.71328 MMACs"),
     ],
 )
 def test_a_budget_that_cannot_be_met_ends_with_its_code(
@@ -182,6 +182,16 @@ def test_a_budget_that_cannot_be_met_ends_with_its_code(
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("budget", ["1us", "1kMACs", "1kparams", "1kB"])
+def test_the_smallest_reachable_value_can_be_typed_as_a_budget(
+    home: Path, macro_profile: Path, budget: str
+) -> None:
+    refusal = run(*on_macro(macro_profile), "--budget", budget)
+    assert refusal.exit_code == 4
+    smallest = refusal.stderr.strip().rsplit(" is ", 1)[1]
+    assert run(*on_macro(macro_profile), "--budget", smallest).exit_code == 0
 
 
 def test_a_space_without_accuracies_asks_for_scores(home: Path, proxyless_profile: Path) -> None:

@@ -159,6 +159,8 @@ def test_an_unreachable_budget_names_the_smallest_reachable_cost(
         best(scores, [Limit(cost, 0.9 * smallest)])
     assert caught.value.smallest == pytest.approx(smallest)
     assert caught.value.name == "cost0"
+    told = float(str(caught.value).rsplit(" is ", 1)[1])
+    assert best(scores, [Limit(cost, told)]).costs["cost0"] == pytest.approx(told)
 
 
 def test_limits_reachable_alone_but_not_together_are_refused_with_what_is_reachable() -> None:
