@@ -98,27 +98,28 @@ METHODS = (
     "latency_path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="With --evaluator: latencies that --budget is about. A .csv with arch,latency_ms, looked up; a file "
-    "of `hwprofile fit`; or a profile.",
+    help="Latencies that --budget is about: a .csv with arch,latency_ms, looked up; a file of `hwprofile "
+    "fit`; or a profile.",
 )
 @click.option(
     "--budget",
     "budget_texts",
     multiple=True,
-    help="With --evaluator: 15ms, 800us (these need --latency), 300MMACs, 2.5Mparams, 5MB. May be repeated.",
+    help="What the network has to hold: 15ms, 800us (these need --latency), 300MMACs, 2.5Mparams, 5MB. "
+    "May be repeated.",
 )
 @click.option(
     "--set",
     "setting_texts",
     multiple=True,
     metavar="NAME=VALUE",
-    help="With --evaluator: a setting of the method; a wrong one lists them all. May be repeated.",
+    help="A setting of the method; a wrong one lists them all. May be repeated.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for scores.json, evaluations.jsonl, supernet.npz or result.json.  [default: search; nothing "
-    "is written where --evaluator stands, but for ponas]",
+    help="Folder for scores.json, evaluations.jsonl, supernet.npz, result.json.  [default: search; with "
+    "--evaluator nothing is written]",
 )
 @click.option(
     "--table",
@@ -126,20 +127,18 @@ METHODS = (
     type=click.Choice(["fitted", "progressive", "one-change"]),
     default="fitted",
     show_default=True,
-    help="How the score table is filled.",
+    help="How ponas fills its score table.",
 )
 @click.option(
     "--evaluations",
     type=click.IntRange(1),
-    help="Networks that are looked at. ponas: those that fill the table; one-change takes as many as it "
-    "takes.  [default: 100; ponas: 96]",
+    help="Networks that are evaluated; ponas with --data: those that fill its table (one-change takes as "
+    "many as it takes).  [default: 96; with --evaluator 100]",
 )
 @click.option(
     "--held-out",
     type=click.IntRange(5),
-    default=24,
-    show_default=True,
-    help="Further networks that tell how well the table ranks.",
+    help="Further networks that tell how well the table ranks.  [default: 24; with --evaluator none]",
 )
 @click.option(
     "--context",
@@ -188,52 +187,51 @@ def search(
     out: Path | None,
     table_method: Any,
     evaluations: int | None,
-    held_out: int,
+    held_out: int | None,
     context: Any,
     fine_tune_steps: int,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Search for networks: with a supernet that learns from your data, or among networks of known accuracies.
+    """Search for networks: train a supernet on your data, or look among networks of known accuracies.
 
-    ponas: one supernet, one score table, then `hwprofile specialize --search DIR` for each device and budget.
+    \b
+    ponas         one supernet, one score table, for every device and budget
+    padnas        trains and drops the worst blocks of each layer, in stages
+    ddpnas        trains each drawn network for an epoch, and drops by a joint distribution
+    proxyless     weights and a distribution over paths learn in turns, the budget as target
+    table-guided  tables drawn around a fitted one, each solved exactly (ours)
+    evolution     regularised evolution; spos: evolution as in SPOS
+    reinforce     a policy that learns from accuracies; random: the baseline
 
-    With --evaluator every method looks at so many networks of known accuracies and tells the best one within
-    the budgets. Interrupted, the same command goes on.
+    All leave a score table and, with --data, a supernet: `hwprofile specialize --search DIR` takes networks
+    for further devices and budgets from them. Interrupted, the same command goes on.
 
     \b
     Examples:
       hwprofile search ponas --space digits --data digits --out digits-search
-      hwprofile search random --space nasbench201 --evaluator tabular:acc.csv:val --evaluations 200 \\
-        --latency phone.csv --budget 12ms
+      hwprofile search proxyless --space digits --data digits --budget 1MMACs --out proxyless
+      hwprofile search table-guided --space nasbench201 --evaluator tabular:acc.csv:val \\
+        --evaluations 105 --latency phone.csv --budget 12ms
       torchrun --nproc-per-node 2 -m hwprofile search ponas --space cifar-tiny --data cifar-10-python.tar.gz
     """
-    from hwprofile.learning.options import evaluator_of, run_search
+    from hwprofile.learning.pool import Choosing
+    from hwprofile.learning.search_command import SearchCommand
     from hwprofile.learning.supernet_search import TableOptions
-    from hwprofile.learning.tabular_search import Choosing, TabularSearch
 
-    choosing = Choosing.typed(latency_path, budget_texts)
-    settings = _settings(setting_texts)
-    if method == "ponas":
-        if settings:
-            raise click.UsageError("ponas has no --set: its options are --table, --held-out, --context, ...")
-        filling = 96 if evaluations is None else evaluations
-        table = TableOptions(table_method, filling, held_out, context, fine_tune_steps, options["seed"])
-        report: Any = run_search(
-            space_name, data_name, evaluator_name, out or Path("search"), table, options, choosing
-        )
-    else:
-        report = TabularSearch(
-            method=method,
-            space_name=space_name,
-            evaluator=evaluator_of(method, data_name, evaluator_name),
-            choosing=choosing,
-            evaluations=100 if evaluations is None else evaluations,
-            seed=options["seed"],
-            settings=settings,
-            out=out,
-            quiet=options["quiet"],
-        ).run()
+    report = SearchCommand(
+        method=method,
+        space_name=space_name,
+        data_name=data_name,
+        evaluator=evaluator_name,
+        choosing=Choosing.typed(latency_path, budget_texts),
+        evaluations=evaluations,
+        held_out=held_out,
+        table=TableOptions(table_method, context=context, fine_tune_steps=fine_tune_steps),
+        settings=_settings(setting_texts),
+        out=out,
+        options=options,
+    ).run()
     if report is not None:
         click.echo(json.dumps(report.to_json(), indent=1) if as_json else report.for_people())
 

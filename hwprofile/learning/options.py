@@ -1,23 +1,14 @@
-"""What the options of `hwprofile search` and `hwprofile train` stand for."""
+"""What the training options of `hwprofile search` and `hwprofile train` stand for."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hwprofile.catalog import space_named
 from hwprofile.display import notices
 from hwprofile.errors import BadInput, UserError
-from hwprofile.learning.data import needed
-from hwprofile.learning.known_networks import KnownNetworks
-from hwprofile.learning.search_folder import SearchFolder
-from hwprofile.learning.supernet_search import SearchReport, TableOptions, search_known, search_ponas
-from hwprofile.learning.tabular_search import Choosing, chosen_by_table
 from ponas_core.complexity import complexity
-from ponas_core.evaluation import Ledger, TabularEvaluator
 from ponas_core.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -25,71 +16,8 @@ if TYPE_CHECKING:
 
     from hwprofile.learning.training import Learning
 
-NOT_BOTH = "give --data to train, or --evaluator for known accuracies, not both"
 WORTH_THREADS_MACS = 1e8
 """Multiply-accumulates of a batch from which on several threads save time."""
-
-
-def run_search(
-    space_name: str,
-    data_name: str | None,
-    evaluator_name: str | None,
-    out: Path,
-    table: TableOptions,
-    options: Mapping[str, Any],
-    choosing: Choosing,
-) -> SearchReport | None:
-    """Search with a supernet on a data set, or over known accuracies.
-
-    Args:
-        space_name: as typed.
-        data_name: a data set; None with an evaluator.
-        evaluator_name: `tabular` or `tabular:FILE.csv:COLUMN`; None with a data set.
-        out: folder that a search leaves its files in.
-        table: how the score table is filled.
-        options: of the training, as the command names them.
-        choosing: what the network that is named with an evaluator has to hold.
-
-    Returns:
-        What was found; None in a process that only helped to train.
-
-    Raises:
-        BadInput: neither or both of data set and evaluator.
-        UserError: something named is unusable, or the search cannot go on.
-    """
-    space, folder = space_named(space_name), SearchFolder(out)
-    if evaluator_name is not None:
-        if data_name is not None:
-            raise BadInput(NOT_BOTH)
-        known = KnownNetworks.named(space, evaluator_name)
-        pool = choosing.pool(known)  # a budget that nothing holds is refused before anything is written
-        ledger = Ledger(TabularEvaluator(known.accuracies))
-        report = search_known(space, space_name, ledger, table, folder)
-        return replace(
-            report, chosen=chosen_by_table(known, pool, choosing.budgets, report.table, ledger.history)
-        )
-    if choosing != Choosing():
-        raise BadInput(
-            "a score table that is trained is for every device and budget: give --budget to "
-            "`hwprofile specialize`, and leave --latency away"
-        )
-    return search_ponas(space, space_name, learning_of(space, needed(data_name), options), table, folder)
-
-
-def evaluator_of(method: str, data_name: str | None, evaluator_name: str | None) -> str:
-    """The evaluator of a method that searches among known accuracies.
-
-    Raises:
-        BadInput: neither or both of data set and evaluator.
-        UserError: a data set, from which this method cannot learn.
-    """
-    if evaluator_name is not None and data_name is not None:
-        raise BadInput(NOT_BOTH)
-    if evaluator_name is not None:
-        return evaluator_name
-    if data_name is not None:
-        raise UserError(f"search {method}: cannot learn from data here; give --evaluator, or search ponas")
-    raise BadInput("give --evaluator tabular:FILE.csv:COLUMN: known accuracies of networks")
 
 
 def learning_of(space: SearchSpace, data_name: str, options: Mapping[str, Any]) -> Learning:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwprofile.budget import Budget, exactly
+from hwprofile.budget import Budget, exactly, parse_budget
 from hwprofile.errors import BadInput, BudgetInfeasible, UserError
-from hwprofile.learning.network_latency import AddedLatency, MeasuredLatency, NetworkLatency
+from hwprofile.learning.network_latency import AddedLatency, MeasuredLatency, NetworkLatency, latency_named
 from ponas_core.cell_space import CellSpace, OpSpace
 from ponas_core.complexity import COMPLEXITIES, complexity
 from ponas_core.cost import CostTable, Limit
@@ -52,6 +53,32 @@ class Pool:
             return {}
         rows = map(tuple, self.candidates.ops.tolist())
         return dict(zip(rows, self.listed_ms.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """What a network that is chosen has to hold.
+
+    Attributes:
+        latency: a CSV file with arch,latency_ms, a predictor or a profile; None for none.
+        budgets: all of them hold.
+    """
+
+    latency: Path | None = None
+    budgets: tuple[Budget, ...] = ()
+
+    @classmethod
+    def typed(cls, latency: Path | None, budgets: Sequence[str]) -> Choosing:
+        """From what a person typed; BadInput for what is no budget."""
+        return cls(latency, tuple(map(parse_budget, budgets)))
+
+    def pool(self, space: OpSpace, known: NDArray[np.intp] | None = None) -> Pool:
+        """The networks that hold all budgets, among known ones only where these are given.
+
+        Errors are those of `candidates_for`.
+        """
+        latency = None if self.latency is None else latency_named(self.latency, space)
+        return candidates_for(space, self.budgets, latency, known)
 
 
 def candidates_for(

@@ -63,6 +63,11 @@ class TableOptions:
     fine_tune_steps: int = 0
     seed: int = 0
 
+    @property
+    def fills_otherwise(self) -> bool:
+        """Whether the table is filled in another way than by default."""
+        return self.method != "fitted" or self.context != "sampled" or self.fine_tune_steps > 0
+
     def __post_init__(self) -> None:
         """Raise UserError for options that do not go together."""
         if self.fine_tune_steps and self.method != "progressive":

@@ -6,10 +6,9 @@ import dataclasses
 import math
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ponas_core.searches.interface import Search
-from ponas_core.searches.methods import METHODS
+Method = TypeVar("Method")
 
 _BOOLS = {"true": True, "false": False}
 
@@ -18,32 +17,33 @@ class SettingError(ValueError):
     """A search has no such setting, or it cannot have that value; the message lists the settings."""
 
 
-def search_named(name: str, settings: Mapping[str, str]) -> Search:
-    """The search of this name with settings given as texts, the others at their defaults.
+def with_settings(name: str, method: type[Method], settings: Mapping[str, str]) -> Method:
+    """A method with settings given as texts, the others at their defaults.
 
     Args:
-        name: one of `METHODS`; all settings of a method have defaults.
-        settings: fields of the method's dataclass: numbers, words, `true`, `false`, `none`.
+        name: of the method, for messages.
+        method: a dataclass whose fields all have defaults.
+        settings: its fields: numbers, words, `true`, `false`, `none`.
 
     Raises:
         SettingError: an unknown setting, or a value that it cannot have.
     """
-    method, known = METHODS[name], dict(_settable(METHODS[name]))
+    known = dict(_settable(method))
     values = {}
     for setting, text in settings.items():
         if setting not in known:
-            raise SettingError(f"{name} has no setting {setting!r}; {_listed(name)}")
+            raise SettingError(f"{name} has no setting {setting!r}; {_listed(method)}")
         try:
             values[setting] = _read(known[setting], text.strip())
         except ValueError as error:
-            raise SettingError(f"{name}: {setting} is {error}, not {text!r}; {_listed(name)}") from error
+            raise SettingError(f"{name}: {setting} is {error}, not {text!r}; {_listed(method)}") from error
     try:
         return method(**values)
     except ValueError as error:
-        raise SettingError(f"{name}: {error}; {_listed(name)}") from error
+        raise SettingError(f"{name}: {error}; {_listed(method)}") from error
 
 
-def settings_of(search: Search) -> dict[str, Any]:
+def settings_of(search: Any) -> dict[str, Any]:
     """All settings of a search with their values."""
     return {name: getattr(search, name) for name, _ in _settable(type(search))}
 
@@ -103,10 +103,10 @@ def _read_as(member: Any, text: str) -> Any:
     return words[text]
 
 
-def _listed(name: str) -> str:
+def _listed(method: type[Any]) -> str:
     """The settings of a method with their defaults, for people."""
     found = [
         f"{setting}={str(default).lower() if default is None or isinstance(default, bool) else default}"
-        for setting, default in settings_of(METHODS[name]()).items()
+        for setting, default in settings_of(method()).items()
     ]
     return f"its settings are {', '.join(found)}" if found else "it has no settings"

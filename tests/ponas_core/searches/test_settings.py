@@ -11,7 +11,7 @@ from ponas_core.evaluation import Ledger
 from ponas_core.searches.candidates import Candidates
 from ponas_core.searches.interface import Found
 from ponas_core.searches.methods import METHODS
-from ponas_core.searches.settings import SettingError, search_named, settings_of
+from ponas_core.searches.settings import SettingError, settings_of, with_settings
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,6 @@ class MadeUp:
         raise NotImplementedError
 
 
-@pytest.fixture(autouse=True)
-def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METHODS, "made-up", MadeUp)
-
-
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
@@ -59,7 +54,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_setting_is_read_by_its_annotation(name: str, text: str, value: object) -> None:
-    found = settings_of(search_named("made-up", {name: text}))[name]
+    found = settings_of(with_settings("made-up", MadeUp, {name: text}))[name]
     assert (found, type(found)) == (value, type(value))
 
 
@@ -83,15 +78,15 @@ def test_a_wrong_setting_is_refused_with_all_settings_and_their_defaults(
     name: str, text: str, words: str
 ) -> None:
     with pytest.raises(SettingError, match=words) as caught:
-        search_named("made-up", {name: text})
+        with_settings("made-up", MadeUp, {name: text})
     told = "its settings are count=3, share=0.5, fast=false, way=up, most=none, rate=auto, label="
     assert str(caught.value).endswith(told)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_tells_its_settings(name: str) -> None:
-    search = search_named(name, {})
+    search = with_settings(name, METHODS[name], {})
     texts = {setting: str(value) for setting, value in settings_of(search).items()}
-    assert search_named(name, texts) == search
+    assert with_settings(name, METHODS[name], texts) == search
     with pytest.raises(SettingError, match="settings"):
-        search_named(name, {"no such": "1"})
+        with_settings(name, METHODS[name], {"no such": "1"})
