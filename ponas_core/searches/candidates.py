@@ -28,7 +28,7 @@ Rows: TypeAlias = Sequence[NDArray[np.float64]]
 _COST_STEPS = 1000
 """Steps that the room between the cheapest network and the limit is divided into, to draw from it."""
 _DRAWS = 1000
-"""Draws after which networks that hold several limits at once are taken to be too rare to be drawn."""
+"""Draws after which networks that hold all limits are taken to be too rare to be drawn."""
 
 
 class Candidates(Protocol):
@@ -183,7 +183,7 @@ class ListedCandidates:
         for place, ops in enumerate(alive):
             kept &= np.isin(self.ops[:, place], list(ops))
         if not kept.any():
-            raise Infeasible("cost", self.limit or math.inf, math.inf)
+            raise Infeasible("cost", math.inf if self.limit is None else self.limit, math.inf)
         costs = None if self.costs is None else self.costs[kept]
         return ListedCandidates(self.space, self.ops[kept], costs, self.limit)
 
@@ -222,6 +222,9 @@ class SolvedCandidates:
         """Raise Infeasible where there are none, with the smallest reachable cost."""
         alive = self.alive or tuple(tuple(range(count)) for count in self.space.op_counts)
         object.__setattr__(self, "_allowed", tuple(np.array(sorted(ops), np.intp) for ops in alive))
+        if not all(map(len, alive)):
+            limit = self.limits[0].at_most if self.limits else math.inf
+            raise Infeasible(self.limits[0].cost.name if self.limits else "cost", limit, math.inf)
         k_best([np.zeros(len(ops)) for ops in self._allowed], self._limits, 1)
 
     @cached_property
@@ -264,43 +267,48 @@ class SolvedCandidates:
         return self.limits[0].at_most if self.limits else None
 
     def sample(self, rng: np.random.Generator) -> Ops:
-        """One of them: equally likely under one limit, but for those within 0.1 % a layer of it.
+        """One of them, all equally likely.
 
-        The room under the limit is divided into steps, and costs are counted in whole steps, rounded up; so
-        how many completions a prefix has can be counted, and none is drawn in vain. Several limits: draws
-        under the first that break another are thrown away; where all are, the solver finds a network for
-        random scores, and not all are equally likely then.
+        The room under the first limit is divided into steps, and costs are counted in whole steps, rounded
+        down; so how many completions a prefix has can be counted. A draw that is beyond a limit, by its
+        rounding or since there are others, is thrown away. Where almost all draws are, the solver finds a
+        network for random scores, and not all are equally likely then.
         """
         if not self.limits:
             return tuple(int(rng.choice(ops)) for ops in self._allowed)
-        for _ in range(_DRAWS):
+        for _ in range(0 if self._rare else _DRAWS):
             ops = self._draw(rng)
             if self.holds(ops):
                 return ops
         return self.best([rng.standard_normal(count) for count in self.space.op_counts])[0]
+
+    @cached_property
+    def _rare(self) -> bool:
+        """Whether draws are in vain, so that no call need try them anew."""
+        rng = np.random.default_rng(0)
+        return not any(self.holds(self._draw(rng)) for _ in range(_DRAWS))
 
     def _draw(self, rng: np.random.Generator) -> Ops:
         room, ops = _COST_STEPS, []
         for layer, (alive, steps) in enumerate(zip(self._allowed, self._steps, strict=True)):
             fits = steps <= room
             ways = np.where(fits, self._completions[layer + 1][np.where(fits, room - steps, 0)], 0.0)
-            chosen = int(rng.choice(len(alive), p=ways / ways.sum()))
+            up_to = np.cumsum(ways)
+            chosen = int(np.searchsorted(up_to, rng.random() * up_to[-1], side="right"))
             room -= int(steps[chosen])
             ops.append(int(alive[chosen]))
         return tuple(ops)
 
     @cached_property
     def _steps(self) -> tuple[NDArray[np.intp], ...]:
-        """Cost of every op above the layer's cheapest, in whole steps, rounded up."""
+        """Cost of every op above the layer's cheapest, in whole steps, rounded down."""
         cost, at_most = self._limits[0].cost, self._limits[0].at_most
         spare = at_most - cost.total(cost.smallest())
         most = _COST_STEPS + 1
         if spare <= 0:
             return tuple(np.where(row > row.min(), most, 0) for row in cost.rows)
         return tuple(
-            np.minimum(np.ceil((row - row.min()) / spare * _COST_STEPS * (1 - ROUNDING)), most).astype(
-                np.intp
-            )
+            np.minimum((row - row.min()) / spare * _COST_STEPS * (1 - ROUNDING), most).astype(np.intp)
             for row in cost.rows
         )
 

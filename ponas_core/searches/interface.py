@@ -58,5 +58,11 @@ def network(candidates: Candidates, ops: Ops) -> Encoded:
 
 
 def best_seen(ledger: Ledger) -> Ops:
-    """The network with the highest accuracy that was paid for, the first of equals."""
+    """The network with the highest accuracy that was paid for, the first of equals.
+
+    Raises:
+        ValueError: none was.
+    """
+    if not ledger.history:
+        raise ValueError("no network was evaluated: allow at least one evaluation")
     return max(ledger.history, key=lambda evaluated: evaluated[1])[0].ops

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,8 @@ from ponas_core.evaluation import Ledger
 from ponas_core.searches.candidates import Candidates, Ops
 from ponas_core.searches.interface import Found, accuracy, best_seen
 
-_VAIN_DRAWS = 1000
-"""Draws in a row of networks that are known already, after which all are taken to be known."""
+_VAIN_DRAWS = 20
+"""Draws in a row of networks that are known already, after which one that is not is looked for."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,22 @@ class RandomSearch:
 def distinct(candidates: Candidates, count: int, rng: np.random.Generator) -> list[Ops]:
     """Distinct random candidates; fewer where there are no more."""
     found: dict[Ops, None] = {}
-    vain = 0
-    while len(found) < min(count, candidates.count) and vain < _VAIN_DRAWS:
-        before = len(found)
-        found[candidates.sample(rng)] = None
-        vain = 0 if len(found) > before else vain + 1
+    while len(found) < count:
+        ops = unseen(candidates, found, rng)
+        if ops is None:
+            break
+        found[ops] = None
     return list(found)
+
+
+def unseen(candidates: Candidates, known: Collection[Ops], rng: np.random.Generator) -> Ops | None:
+    """A random candidate that is not known; None where all are.
+
+    All are about equally likely while most are not known; the last ones are found by random scores.
+    """
+    for _ in range(_VAIN_DRAWS):
+        ops = candidates.sample(rng)
+        if ops not in known:
+            return ops
+    scores = [rng.standard_normal(count) for count in candidates.space.op_counts]
+    return next(iter(candidates.best(scores, without=known)), None)
