@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ponas_core.cell_space import OpSpace
 from ponas_core.cost import CostTable, Limit
 from ponas_core.path_distribution import LogitRows, expected_cost, log_softmax
 from ponas_core.score_table import ScoreTable
@@ -39,7 +40,7 @@ class Derived:
     projected_log_probability: float
 
 
-def log_probability_table(space: SearchSpace, logits: LogitRows) -> ScoreTable:
+def log_probability_table(space: OpSpace, logits: LogitRows) -> ScoreTable:
     """A score table whose sum is the logarithm of a network's probability.
 
     Args:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ponas_core.derivation import log_probability_table
 from ponas_core.evaluation import Ledger
+from ponas_core.path_distribution import log_softmax, softmax
 from ponas_core.score_table import ScoreTable
 from ponas_core.searches.candidates import Candidates, Ops, Rows
-from ponas_core.searches.categorical import argmax, draw, log_probability_table, log_softmax, softmax
+from ponas_core.searches.categorical import argmax, draw
 from ponas_core.searches.interface import Found, accuracy, best_seen, network
 
 _FIRST_SD = 1e-3
@@ -72,8 +74,9 @@ class ProxylessReinforce:
     with the highest probability. The table's provenance tells the highest ops (`argmax`) and whether they
     are a candidate (`argmax_holds`).
 
-    Batch, exponent, baseline and moments of Adam are those of the released code. Its learning rate, 0.001,
-    is for tens of thousands of steps; the default is ours, for tens. There, networks beyond the budget are
+    Batch, exponent and moments of Adam are those of the released code. Its learning rate, 0.001, is for tens
+    of thousands of steps; the default is ours, for tens. Its baseline is all but the last batch's mean
+    (momentum 0.01); ours looks further back. There, networks beyond the budget are
     drawn too, and the exponent holds them back. Here none is drawn, so that the exponent only gives away
     accuracy for a cost below the budget: 0 asks for the most accurate candidate.
 
@@ -85,7 +88,7 @@ class ProxylessReinforce:
     """
 
     learning_rate: float = 0.3
-    momentum: float = 0.01
+    momentum: float = 0.7
     batch: int = 10
     cost_exponent: float = 0.1
 
@@ -196,11 +199,11 @@ class Policy:
     @property
     def log_rows(self) -> list[NDArray[np.float64]]:
         """Log-probability of every op of each place."""
-        return log_softmax(self._rows)
+        return [log_softmax(row) for row in self._rows]
 
     def learn(self, drawn: Sequence[Ops], advantages: Sequence[float]) -> None:
         """One step up the mean of advantage × log-probability of the networks that were drawn."""
-        gradient = -sum(advantages) * np.concatenate(softmax(self._rows))
+        gradient = -sum(advantages) * np.concatenate([softmax(row) for row in self._rows])
         for ops, advantage in zip(drawn, advantages, strict=True):
             gradient[self._starts + np.array(ops)] += advantage
         self._climb(gradient / len(drawn))
@@ -218,7 +221,8 @@ class Policy:
         rows = self.log_rows
         highest = argmax(rows)
         told = {"argmax": list(highest), "argmax_holds": candidates.holds(highest)}
-        return log_probability_table(candidates.space.name, rows, provenance | told)
+        table = log_probability_table(candidates.space, self._rows)
+        return replace(table, provenance=provenance | told)
 
 
 def _check(learning_rate: float, momentum: float) -> None:

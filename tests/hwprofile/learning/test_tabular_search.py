@@ -21,7 +21,7 @@ from hwprofile.budget import parse_budget
 from hwprofile.cli.learning import METHODS as TYPED
 from hwprofile.errors import BudgetInfeasible
 from hwprofile.learning.known_networks import KnownNetworks
-from hwprofile.learning.tabular_search import Choosing
+from hwprofile.learning.pool import Choosing
 from ponas_core.accuracies import published_accuracies
 from ponas_core.complexity import complexity
 from ponas_core.score_table import ScoreTable
@@ -355,14 +355,14 @@ def test_budgets_are_held_to_the_last_digit(
     )
     path = write_csv(folder / "l.csv", ["arch", "latency_ms"], list(zip(names, latencies, strict=True)))
     for latency in latencies:
-        pool = Choosing.typed(path, [f"{latency!r}ms"]).pool(known)
+        pool = Choosing.typed(path, [f"{latency!r}ms"]).pool(CELLS, known.ops)
         assert pool.candidates.count == sum(other <= latency for other in latencies)
     below = math.nextafter(min(latencies), 0) if share > 0.5 else share * min(latencies)
     with pytest.raises(BudgetInfeasible) as caught:
-        Choosing.typed(path, [f"{below!r}ms"]).pool(known)
+        Choosing.typed(path, [f"{below!r}ms"]).pool(CELLS, known.ops)
     smallest = str(caught.value).rsplit(" is ", 1)[1]
     assert parse_budget(smallest).at_most == min(latencies)
-    assert Choosing.typed(path, [smallest]).pool(known).candidates.count == 1
+    assert Choosing.typed(path, [smallest]).pool(CELLS, known.ops).candidates.count == 1
 
 
 @SPELLINGS
