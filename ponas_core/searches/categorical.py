@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ponas_core.searches.candidates import Candidates, Ops, Rows
 
-_DRAWS = 100
+_DRAWS = 30
 """Draws that break the budget, after which the solver is asked for the nearest network that holds it."""
 
 
@@ -29,9 +29,12 @@ def draw(log_rows: Rows, candidates: Candidates, rng: np.random.Generator) -> Op
         candidates: the networks to draw from.
         rng: everything random.
     """
-    noisy: list[NDArray[np.float64]] = []
+    flat, noisy = np.concatenate(log_rows), list(log_rows)
+    ends = np.cumsum([len(row) for row in log_rows]).tolist()
+    places = [slice(end - len(row), end) for end, row in zip(ends, log_rows, strict=True)]
     for _ in range(_DRAWS):
-        noisy = [row + rng.gumbel(size=len(row)) for row in log_rows]
+        raised = flat + rng.gumbel(size=len(flat))
+        noisy = [raised[place] for place in places]
         ops = argmax(noisy)
         if candidates.holds(ops):
             return ops

@@ -16,7 +16,7 @@ from ponas_core.searches.random_search import distinct, unseen
 
 _MUTATIONS = 100
 """Children that are no candidates, after which a random candidate takes their place."""
-_VAIN_CYCLES = 100
+_VAIN_CYCLES = 20
 """Cycles in a row whose child is known already, after which a random network that is not joins."""
 _TRIES = 10
 """Tries for each child that is wanted, as in the released code of SPOS."""

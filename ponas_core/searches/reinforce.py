@@ -43,7 +43,7 @@ class Reinforce:
         momentum: share of the baseline that stays at each step.
     """
 
-    learning_rate: float = 0.1
+    learning_rate: float = 0.08
     momentum: float = 0.9
 
     def __post_init__(self) -> None:
