@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ponas_core.searches.candidates import Candidates, Ops, Rows
 

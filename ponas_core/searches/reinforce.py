@@ -74,11 +74,10 @@ class ProxylessReinforce:
     with the highest probability. The table's provenance tells the highest ops (`argmax`) and whether they
     are a candidate (`argmax_holds`).
 
-    Batch, exponent and moments of Adam are those of the released code. Its learning rate, 0.001, is for tens
-    of thousands of steps; the default is ours, for tens. Its baseline is all but the last batch's mean
-    (momentum 0.01); ours looks further back. There, networks beyond the budget are
-    drawn too, and the exponent holds them back. Here none is drawn, so that the exponent only gives away
-    accuracy for a cost below the budget: 0 asks for the most accurate candidate.
+    Batch and moments of Adam are those of the released code. Its learning rate, 0.001, is for tens of
+    thousands of steps; the default is ours, for tens. Its baseline is all but the last batch's mean (momentum
+    0.01); ours looks further back. Its exponent, 0.1, holds back networks beyond the budget. None is drawn
+    here, so that it would only give away accuracy for a cost below the budget: ours is 0.
 
     Attributes:
         learning_rate: of Adam, on the logits; its first moment is not averaged.
@@ -90,7 +89,7 @@ class ProxylessReinforce:
     learning_rate: float = 0.3
     momentum: float = 0.7
     batch: int = 10
-    cost_exponent: float = 0.1
+    cost_exponent: float = 0.0
 
     def __post_init__(self) -> None:
         """Raise ValueError for settings that cannot learn."""

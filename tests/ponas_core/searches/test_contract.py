@@ -12,19 +12,17 @@ from hypothesis import strategies as st
 
 from ponas_core.evaluation import Evaluator, Ledger
 from ponas_core.searches.candidates import Candidates
-from ponas_core.searches.evolution import RegularizedEvolution, SposEvolution
 from ponas_core.searches.interface import Found, Search
-from ponas_core.searches.random_search import RandomSearch
-from ponas_core.searches.reinforce import ProxylessReinforce, Reinforce
+from ponas_core.searches.methods import METHODS
+from ponas_core.searches.ponas import Ponas
+from ponas_core.searches.table_guided import TableGuided
 from ponas_core.solve import Infeasible
 from tests.ponas_core.searches.worlds import CANDIDATES, UNEVEN, World, distinct_cost, listed
 
 SEARCHES: dict[str, Search] = {
-    "random": RandomSearch(),
-    "regularized-evolution": RegularizedEvolution(),
-    "spos-evolution": SposEvolution(),
-    "reinforce": Reinforce(),
-    "proxyless-reinforce": ProxylessReinforce(),
+    **{name: method() for name, method in METHODS.items()},
+    "table-guided, noise": TableGuided(noise=2.0),
+    "ponas, noise": Ponas(noise=2.0),
 }
 
 every_search = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
@@ -148,9 +146,7 @@ def test_any_budget_and_any_number_of_evaluations(search: Search, seed: int, cou
     check(candidates, found, ledger, most)
 
 
-@pytest.mark.parametrize(
-    "search", [SEARCHES[name] for name in ("random", "regularized-evolution", "spos-evolution")]
-)
+@pytest.mark.parametrize("search", [SEARCHES[name] for name in ("random", "evolution", "spos")])
 def test_few_candidates_are_all_seen(search: Search, candidates: Candidates) -> None:
     found, ledger = run(search, candidates, World(candidates.space.op_counts), 130)
     assert ledger.evaluations == min(130, len(set(candidates.best(zeros(candidates), 131))))

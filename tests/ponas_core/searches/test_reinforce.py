@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ponas_core.cost import CostTable, Limit
 from ponas_core.evaluation import Ledger
+from ponas_core.path_distribution import log_softmax
 from ponas_core.score_table import ScoreTable
 from ponas_core.searches.candidates import Candidates, SolvedCandidates
-from ponas_core.searches.categorical import argmax, draw, log_probability_table, log_softmax, softmax
+from ponas_core.searches.categorical import argmax, draw
 from ponas_core.searches.interface import Found
 from ponas_core.searches.random_search import RandomSearch
 from ponas_core.searches.reinforce import MovingAverage, Policy, ProxylessReinforce, Reinforce
@@ -34,21 +34,17 @@ def logits(counts: tuple[int, ...], seed: int = 0, spread: float = 1.0) -> list[
     return [spread * rng.standard_normal(count) for count in counts]
 
 
+def logs(op_counts: tuple[int, ...]) -> list[np.ndarray[tuple[int]]]:
+    return [log_softmax(row) for row in logits(op_counts)]
+
+
 def table_of(found: Found) -> ScoreTable:
     assert found.table is not None
     return found.table
 
 
-def test_probabilities_of_a_place_add_up_to_one_and_their_logs_are_finite() -> None:
-    rows = [np.array([0.0, 1.0, 2.0]), np.array([-4000.0, 4000.0]), np.array([7.0])]
-    for row in softmax(rows):
-        assert row.sum() == pytest.approx(1)
-    assert softmax(rows)[0] == pytest.approx(np.exp([0, 1, 2]) / np.exp([0, 1, 2]).sum())
-    assert all(np.isfinite(row).all() for row in log_softmax(rows))
-
-
 def test_free_draws_follow_the_probabilities() -> None:
-    log_rows, rng = log_softmax(logits(UNEVEN.op_counts)), np.random.default_rng(0)
+    log_rows, rng = logs(UNEVEN.op_counts), np.random.default_rng(0)
     candidates = solved(UNEVEN)
     drawn = np.array([draw(log_rows, candidates, rng) for _ in range(4000)])
     for place, row in enumerate(log_rows):
@@ -59,7 +55,7 @@ def test_free_draws_follow_the_probabilities() -> None:
 @pytest.mark.parametrize("count", [100, 8])
 def test_draws_under_a_budget_follow_the_probabilities_of_the_candidates(count: int) -> None:
     cost = distinct_cost(UNEVEN)
-    log_rows, rng = log_softmax(logits(UNEVEN.op_counts)), np.random.default_rng(0)
+    log_rows, rng = logs(UNEVEN.op_counts), np.random.default_rng(0)
     held = [tuple(ops) for ops in every(UNEVEN.op_counts).tolist() if cheapest(cost, count).holds(ops)]
     weight = np.exp([sum(row[op] for row, op in zip(log_rows, ops, strict=True)) for ops in held])
     for candidates in (listed(UNEVEN, cost, count), solved(UNEVEN, cost, count=count)):
@@ -74,20 +70,12 @@ def test_candidates_that_a_policy_hardly_ever_draws_are_drawn_still() -> None:
     candidates = solved(MACRO, cost, count=30)
     # the policy is all but sure of the dearest ops
     log_rows, rng = (
-        log_softmax([8 * np.eye(3)[int(row.argmax())] for row in cost.rows]),
+        [log_softmax(8 * np.eye(3)[int(row.argmax())]) for row in cost.rows],
         np.random.default_rng(0),
     )
     drawn = [draw(log_rows, candidates, rng) for _ in range(60)]
     assert all(map(candidates.holds, drawn))
     assert len(set(drawn)) > 1
-
-
-def test_a_table_of_log_probabilities_is_a_score_table(tmp_path: Path) -> None:
-    table = log_probability_table(MACRO.name, log_softmax(logits(MACRO.op_counts)), {"search": "test"})
-    table.check(MACRO)
-    table.save(tmp_path / "table.json")
-    assert ScoreTable.load(tmp_path / "table.json").value([0] * 8) == pytest.approx(table.value([0] * 8))
-    assert table.value([1] * 8) == pytest.approx(sum(row[1] for row in table.rows))
 
 
 def test_a_moving_average_has_no_bias_at_its_start() -> None:
@@ -150,7 +138,7 @@ def test_ops_that_break_the_budget_are_projected_onto_the_candidates() -> None:
         world = World(MACRO.op_counts, seed)
         cost = CostTable("macs", 0.0, tuple(row - row.min() for row in world.rows))
         candidates = solved(MACRO, cost, count=600)
-        search = ProxylessReinforce(cost_exponent=0.0)
+        search = ProxylessReinforce()
         found = search.run(candidates, Ledger(world, most=100), np.random.default_rng(seed))
         table = table_of(found)
         raw = tuple(table.provenance["argmax"])

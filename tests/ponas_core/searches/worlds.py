@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ponas_core.accuracies import Encoded
-from ponas_core.cell_space import CELL_SPACES
+from ponas_core.cell_space import CELL_SPACES, OpSpace
 from ponas_core.complexity import complexity
 from ponas_core.cost import CostTable, Limit
-from ponas_core.searches.candidates import Candidates, ListedCandidates, Ops, OpSpace, SolvedCandidates
+from ponas_core.searches.candidates import Candidates, ListedCandidates, Ops, SolvedCandidates
 from ponas_core.space import SearchSpace
 from tests.ponas_core.additive import MACRO, uneven_space
 
