@@ -8,8 +8,6 @@ gets its chance, and one that is surely bad gets none.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +15,11 @@ from numpy.typing import NDArray
 
 from ponas_core.accuracies import KnownAccuracies
 from ponas_core.evaluation import Ledger
-from ponas_core.score_table import log_error
 from ponas_core.searches.candidates import Candidates, Ops
 from ponas_core.searches.choice import FEWEST_TO_FIT, most_accurate
 from ponas_core.searches.interface import Found, accuracy
 from ponas_core.searches.random_search import distinct
+from ponas_core.searches.trait_table import RIDGE, TraitTable
 from ponas_core.table_fit import fitted_table
 
 Floats = NDArray[np.float64]
@@ -42,7 +40,7 @@ class TableGuided:
 
     first: float = 0.3
     batch: int = 8
-    ridge: float = 0.25
+    ridge: float = RIDGE
     top: float = 0.25
     noise: float = 0.0
 
@@ -61,62 +59,16 @@ class TableGuided:
             for ops in distinct(candidates, max(1, round(self.first * most)), rng)
         }
         while ledger.left >= 1 and len(seen) < candidates.count:
-            belief = self._belief(candidates, seen, most)
+            table = TraitTable.fitted(candidates, seen, ridge=self.ridge, top=self.top * most)
             for _ in range(min(self.batch, int(ledger.left))):
-                unseen = candidates.best_by_traits(belief.draw(rng), without=seen)
+                unseen = candidates.best_by_traits(table.draw(rng), without=seen)
                 if not unseen:
                     return self._found(candidates, ledger, seen)
                 seen[unseen[0]] = accuracy(ledger, candidates, unseen[0])
         return self._found(candidates, ledger, seen)
-
-    def _belief(self, candidates: Candidates, seen: dict[Ops, float], most: int) -> _Belief:
-        traits = np.array([candidates.traits(ops) for ops in seen], np.intp)
-        target = log_error(list(seen.values()))
-        ranks = np.argsort(np.argsort(-target, kind="stable"), kind="stable")
-        weights = 1 / (1 + ranks / (self.top * most))
-        return _Belief.of(traits, candidates.trait_counts, target, weights, self.ridge)
 
     def _found(self, candidates: Candidates, ledger: Ledger, seen: dict[Ops, float]) -> Found:
         if len(seen) < FEWEST_TO_FIT:
             return Found(most_accurate(seen, None, self.noise))
         table = fitted_table(candidates.space, KnownAccuracies(dict(seen), ledger.description))
         return Found(most_accurate(seen, table, self.noise), table)
-
-
-@dataclass(frozen=True)
-class _Belief:
-    """A normal distribution over the entries of a table.
-
-    Attributes:
-        counts: values of each trait.
-        mean: (entries,).
-        spread: a square root of the covariance, (entries, entries).
-    """
-
-    counts: tuple[int, ...]
-    mean: Floats
-    spread: Floats
-
-    @classmethod
-    def of(
-        cls, traits: NDArray[np.intp], counts: tuple[int, ...], target: Floats, weights: Floats, ridge: float
-    ) -> _Belief:
-        """Weighted ridge regression with a free intercept, and its posterior with the residuals' variance."""
-        design = np.zeros((len(traits), sum(counts)))
-        np.put_along_axis(design, traits + np.cumsum([0, *counts[:-1]]), 1.0, axis=1)
-        share = weights / weights.sum()
-        centre, level = share @ design, float(share @ target)
-        features = design - centre
-        precision = (features * weights[:, np.newaxis]).T @ features + ridge * np.eye(sum(counts))
-        mean = np.linalg.solve(precision, (features * weights[:, np.newaxis]).T @ (target - level))
-        predicted = level + features @ mean
-        variance = float(share @ (target - predicted) ** 2)
-        # precision = L L', so the covariance is (inverse of L)' (inverse of L)
-        spread = np.linalg.inv(np.linalg.cholesky(precision)).T * np.sqrt(variance)
-        return cls(counts, mean, spread)
-
-    def draw(self, rng: np.random.Generator) -> Sequence[Floats]:
-        """Rows of a table."""
-        entries = self.mean + self.spread @ rng.standard_normal(len(self.mean))
-        ends = np.cumsum([0, *self.counts])
-        return [entries[start:end] for start, end in itertools.pairwise(ends)]
