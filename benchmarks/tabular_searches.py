@@ -32,6 +32,7 @@ from ponas_core.accuracies import KnownAccuracies
 from ponas_core.cell_space import CELL_SPACES, OpSpace
 from ponas_core.evaluation import Ledger, TabularEvaluator
 from ponas_core.searches.candidates import ListedCandidates
+from ponas_core.searches.ddpnas import Ddpnas
 from ponas_core.searches.interface import Search
 from ponas_core.searches.methods import METHODS
 from ponas_core.space_file import shipped_space
@@ -224,8 +225,9 @@ def main() -> None:
 def ddpnas_ways() -> dict[str, Search]:
     """DDPNAS by its published rules, and with what is better."""
     return {
-        "ddpnas": METHODS["ddpnas"](),
-        "ddpnas, improved": METHODS["ddpnas"](credit="regression", temperature="spread"),
+        "ddpnas": Ddpnas(),
+        "ddpnas, regression": Ddpnas(credit="regression"),
+        "ddpnas, regression, 14 checked": Ddpnas(credit="regression", checked=14),
     }
 
 

@@ -55,6 +55,8 @@ class Ddpnas:
         latency_weight: points of accuracy that a network which takes the whole budget is judged lower by.
         credit: who is pruned: `softmax`, by theta; `regression`, by the numbers of a table that is fitted to
             everything evaluated so far. The table then chooses among all candidates.
+        checked: evaluations that are kept for the table's best networks at the end (`regression` only), the
+            table being fitted anew after each; the most accurate network of all is chosen then.
     """
 
     rounds: int | None = None
@@ -63,6 +65,7 @@ class Ddpnas:
     temperature: Temperature = "point"
     latency_weight: float = 0.0
     credit: Credit = "softmax"
+    checked: int = 0
 
     def __post_init__(self) -> None:
         """Raise ValueError for settings without a meaning."""
@@ -70,6 +73,8 @@ class Ddpnas:
             raise ValueError("there is at least one sampling a round, and one op left at the end")
         if not 0 <= self.momentum < math.inf or not 0 <= self.latency_weight < math.inf:
             raise ValueError("momentum and latency_weight are numbers from 0 on")
+        if self.checked < 0 or (self.checked and self.credit != "regression"):
+            raise ValueError("checked is a number of networks from 0 on, and needs credit=regression")
 
     def cost_of_a_sampling(self, op_counts: Sequence[int]) -> int:
         """Evaluations with one sampling a round: K + ... + (stop_at + 1)."""
@@ -80,7 +85,8 @@ class Ddpnas:
         counts = candidates.space.op_counts
         samplings = self.rounds
         if samplings is None:
-            affordable = ledger.left / max(1, self.cost_of_a_sampling(counts))
+            dealt = max(1, ledger.left - self.checked)
+            affordable = dealt / max(1, self.cost_of_a_sampling(counts))
             samplings = PUBLISHED_ROUNDS if math.isinf(affordable) else max(1, int(affordable))
         pruning = _Pruning(self, candidates, ledger, rng)
         for _ in range(max(counts) - self.stop_at):
@@ -142,7 +148,8 @@ class _Pruning:
     def _evaluated(self, networks: Sequence[Ops]) -> list[Sample]:
         samples = []
         for ops in networks:
-            if self.ledger.left < 1 and not self.ledger.keeps(network(self.candidates, ops)):
+            kept = self.ledger.keeps(network(self.candidates, ops))
+            if self.seen and self.ledger.left <= self.search.checked and not kept:
                 self.can_go_on = False
                 break
             self.seen[ops] = accuracy(self.ledger, self.candidates, ops)
@@ -162,7 +169,7 @@ class _Pruning:
         # a place with fewer ops than networks deals an op twice: its mean counts
         times = np.maximum(had.sum(axis=0), 1)
         credit: Floats = weights @ had / times
-        return credit / credit.sum()
+        return np.asarray(credit / credit.sum())
 
     def _prune(self) -> None:
         """Drop the worst op of each place, unless no candidate would be left."""
@@ -190,7 +197,9 @@ class _Pruning:
     def found(self) -> Found:
         """The best candidate by theta, or by the regressed table."""
         rows = [theta.copy() for theta in self.theta]
-        if self.search.credit == "regression":
+        if self.search.checked:
+            ops = self._checked()
+        elif self.search.credit == "regression":
             (ops,) = self.candidates.best_by_traits(self._table().rows)
         else:
             (ops,) = self.within.best(rows)
@@ -202,3 +211,12 @@ class _Pruning:
             provenance={"method": "ddpnas", "evaluations": self.ledger.evaluations},
         )
         return Found(ops, table)
+
+    def _checked(self) -> Ops:
+        """The most accurate network, the table's best ones evaluated too."""
+        while self.ledger.left >= 1:
+            unseen = self.candidates.best_by_traits(self._table().rows, without=self.seen)
+            if not unseen:
+                break
+            self.seen[unseen[0]] = accuracy(self.ledger, self.candidates, unseen[0])
+        return max(self.seen, key=lambda ops: self.seen[ops] - self._price(ops))
