@@ -237,7 +237,8 @@ def test_training_one_network_and_evaluating_its_file_agree(space: Path, found: 
 
 def test_known_accuracies_fill_a_table_without_training(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "known"
-    told = answer("search", "ponas", "--space", "nasbench-macro", "--evaluator", "tabular", "--out", out)
+    known_space = ["--space", "nasbench-macro", "--held-out", 24, "--out", out]
+    told = answer("search", "ponas", *known_space, "--evaluator", "tabular")
     assert told["provenance"]["held_out"]["spearman"] > 0.8  # 0.96 over all networks; 24 of them stray
     csv = tmp_path / "own.csv"
     macro = shipped_space("nasbench-macro")
@@ -245,9 +246,7 @@ def test_known_accuracies_fill_a_table_without_training(home: Path, tmp_path: Pa
     assert known is not None
     rows = [f'"{macro.architecture(ops)}",{value}' for ops, value in known.values.items()]
     csv.write_text("\n".join(["arch,mine", *rows]))
-    own = answer(
-        "search", "ponas", "--space", "nasbench-macro", "--evaluator", f"tabular:{csv}:mine", "--out", out
-    )
+    own = answer("search", "ponas", *known_space, "--evaluator", f"tabular:{csv}:mine")
     assert own["provenance"]["held_out"]["spearman"] == told["provenance"]["held_out"]["spearman"]
 
 

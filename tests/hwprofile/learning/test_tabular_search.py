@@ -228,8 +228,8 @@ def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["random"], 2, "give --evaluator"),
-        (["random", "--data", "digits"], 1, "give --evaluator"),
+        (["random"], 2, "give --data"),
+        (["random", "--data", "digits", "--space", "nasbench201"], 1, "nasbench201"),
         (["random", "--evaluator", "told"], 2, "write tabular"),
         (["random", "--evaluator", "tabular:accuracies.csv"], 2, "tabular:FILE.csv:COLUMN"),
         (["random", "--evaluator", "tabular", "--space", "digits"], 1, "comes without accuracies"),
@@ -239,7 +239,12 @@ def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
         (["random", "--evaluator", "tabular:accuracies.csv:val", "--budget", "5ms"], 2, "needs --latency"),
         (["random", "--evaluator", "tabular:accuracies.csv:val", "--space", "nasbench201"], 1, "line 2"),
         (["guess", "--evaluator", "tabular"], 2, "guess"),
-        (["ponas", "--evaluator", "tabular", "--set", "checked=4"], 2, "ponas has no --set"),
+        (
+            ["ponas", "--evaluator", "tabular", "--held-out", "9", "--set", "checked=4"],
+            2,
+            "ponas has no --set",
+        ),
+        (["random", "--evaluator", "tabular", "--table", "one-change"], 2, "belong to ponas"),
         (["ponas", "--data", "digits", "--budget", "5ms"], 2, "hwprofile specialize"),
     ],
 )
