@@ -77,4 +77,4 @@ def search_asking(
         table = with_rank(space, asked, behind, table, held_out, seed, len(learning.data.validation))
         score = behind.accuracy(space.architecture(found.ops))
     table = replace(table, provenance={**table.provenance, "evaluations": asked.evaluations})
-    return Learned(found.ops, table, asked.history, score, weights, {})
+    return Learned(found.ops, table, asked.history, score, weights)

@@ -10,25 +10,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ponas_core.searches.ddpnas import Ddpnas
-from ponas_core.searches.padnas import PadNas
 
+from hwprofile.budget import in_words
 from hwprofile.errors import UserError
 from hwprofile.learning.search_folder import Journal, SearchFolder
 from hwprofile.learning.supernet_search import evaluator_of
 from ponas_core.accuracies import Encoded
-from ponas_core.derivation import derive, log_probability_table
+from ponas_core.cost import CostTable
+from ponas_core.derivation import Derived, derive, log_probability_table
 from ponas_core.evaluation import Evaluated, Ledger
 from ponas_core.proxyless import ProxylessSettings
 from ponas_core.samplers import sampler
 from ponas_core.score_table import ScoreTable
 from ponas_core.searches.candidates import Candidates, Ops, SolvedCandidates
+from ponas_core.searches.ddpnas import Ddpnas
 from ponas_core.searches.interface import Found, Search
+from ponas_core.searches.padnas import PadNas
+from ponas_core.searches.settings import settings_of
 from ponas_core.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class Learned:
         score: accuracy of the chosen network in per cent, on validation images.
         weights: of the supernet.
         told: what else the search says of itself, as JSON values.
+        notes: the same for people: a word and what it says.
     """
 
     ops: Ops
@@ -57,7 +61,8 @@ class Learned:
     history: Sequence[Evaluated]
     score: float
     weights: WeightsFile
-    told: Mapping[str, Any]
+    told: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 def search_ddpnas(
@@ -198,7 +203,20 @@ def search_proxyless(
         "projected": {"architecture": str(found.projected), "score": score, **found.projected_costs},
     }
     table = replace(log_probability_table(space, trainer.logits), provenance={"method": "proxyless", **told})
-    return Learned(found.projected.ops, table, history, score, weights, told)
+    notes = _in_words(found, cost, history[-1][1])
+    return Learned(found.projected.ops, table, history, score, weights, told, notes)
+
+
+def _in_words(found: Derived, cost: CostTable | None, score: float) -> tuple[tuple[str, str], ...]:
+    """The most probable network beside the chosen one, and the cost that was expected."""
+    argmax = f"{found.argmax}, {score:.2f} %"
+    if cost is None:
+        return (("argmax", argmax),)
+    at_argmax, expected = found.argmax_costs[cost.name], found.expected[cost.name]
+    return (
+        ("expected", in_words(cost.name, expected)),
+        ("argmax", f"{argmax}, {in_words(cost.name, at_argmax)}"),
+    )
 
 
 def run(search: Search, candidates: Candidates, ledger: Ledger, seed: int) -> Found:
@@ -207,12 +225,6 @@ def run(search: Search, candidates: Candidates, ledger: Ledger, seed: int) -> Fo
         return search.run(candidates, ledger, np.random.default_rng([seed, 2]))
     except ValueError as error:
         raise UserError(str(error)) from error
-
-
-def settings_of(search: Any) -> dict[str, Any]:
-    """The settings of a search as JSON values; parts that are code are left out."""
-    values = {field.name: getattr(search, field.name) for field in fields(search)}
-    return {name: value for name, value in values.items() if isinstance(value, str | float | int | None)}
 
 
 @dataclass(frozen=True)
@@ -269,4 +281,4 @@ class _Joint:
         """What was found, the chosen network evaluated with the final weights."""
         assert table is not None
         score = self.evaluator.accuracy(self.space.architecture(ops))
-        return Learned(ops, table, history, score, weights, {})
+        return Learned(ops, table, history, score, weights)

@@ -40,6 +40,7 @@ class SearchResult:
         scores: file of the score table; None where none was written.
         weights: file of the supernet; None where none was trained.
         told: what else the method says of itself, as JSON values.
+        notes: the same for people: a word and what it says.
         following: what to type next; None for nothing.
     """
 
@@ -56,6 +57,7 @@ class SearchResult:
     scores: Path | None = None
     weights: Path | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[tuple[str, str], ...] = ()
     following: str | None = None
 
     def _text(self, ops: Ops) -> str:
@@ -103,6 +105,7 @@ class SearchResult:
             *([] if latency_ms is None else [("latency", in_words("latency_ms", latency_ms))]),
             *([("budget", " and ".join(budget.text for budget in self.budgets))] if self.budgets else []),
             ("evaluated", f"{len(self.history)} of {self.pool.candidates.count:,} candidates"),
+            *self.notes,
         ]
         lines = [f"{self.method} on {self.space.name}", ""]
         lines += [f"{name:<9}  {text}" for name, text in rows]

@@ -22,6 +22,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ponas_core.complexity import complexity
 from ponas_core.evaluation import Ledger
 from ponas_core.score_table import ScoreTable
 from ponas_core.searches.candidates import Candidates, Ops
@@ -49,6 +50,7 @@ class Ddpnas:
             evaluations allow.
         stop_at: ops a place that are left at the end; the best candidate among these is chosen exactly
             ("network generation under constraints", 2 in the paper).
+        guard: never drop a place's last op with parameters, nor its last without, while it has both.
         momentum: share of theta that stays at an update.
         temperature: of the softmax: `point`, one point of accuracy; `spread`, the standard deviation of the
             accuracies of a deal.
@@ -61,6 +63,7 @@ class Ddpnas:
 
     rounds: int | None = None
     stop_at: int = 1
+    guard: bool = False
     momentum: float = 0.5
     temperature: Temperature = "point"
     latency_weight: float = 0.0
@@ -113,6 +116,7 @@ class _Pruning:
         self.within = self.candidates
         self.alive = [tuple(range(count)) for count in counts]
         self.theta = [np.full(count, 1 / count) for count in counts]
+        self.params = complexity(self.candidates.space, "params").rows
 
     def round(self, samplings: int) -> None:
         """Sample, learn, and drop one op of each place; where evaluations run out, learn only."""
@@ -180,6 +184,8 @@ class _Pruning:
                     break
                 rest = [*self.alive]
                 rest[place] = tuple(kept for kept in alive if kept != op)
+                if self.search.guard and self._kinds(place, rest[place]) != self._kinds(place, alive):
+                    continue
                 try:
                     self.within = self.within.within(rest)
                 except Infeasible:
@@ -188,6 +194,10 @@ class _Pruning:
                 self.theta[place][op] = 0.0
                 self.theta[place] /= self.theta[place].sum()
                 break
+
+    def _kinds(self, place: int, ops: Sequence[int]) -> set[bool]:
+        """Whether there are ops with parameters among these, and without."""
+        return {bool(self.params[place][op] > 0) for op in ops}
 
     def _table(self) -> TraitTable:
         """Fitted to everything that was evaluated; traits of cells begin with one for each edge."""
