@@ -46,7 +46,8 @@ class Ponas:
         if len(seen) < FEWEST_TO_FIT:
             return Found(max(seen, key=lambda ops: seen[ops]))
         table = fitted_table(candidates.space, KnownAccuracies(dict(seen), ledger.description))
-        checked = candidates.best(table.rows, max(1, int(ledger.left)))
-        for ops in checked:
-            seen[ops] = accuracy(ledger, candidates, ops)
-        return Found(most_accurate({ops: seen[ops] for ops in checked}, table, self.noise), table)
+        unseen = candidates.best(table.rows, max(1, int(ledger.left)), without=seen)
+        checked = {ops: accuracy(ledger, candidates, ops) for ops in unseen[: int(ledger.left)]}
+        # the table has seen the noise of what it was fitted to: only without noise these may win too
+        among = checked if self.noise and checked else {**seen, **checked}
+        return Found(most_accurate(among, table, self.noise), table)
