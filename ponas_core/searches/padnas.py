@@ -133,9 +133,10 @@ class PadNas:
         """What stays alive at each place, one place after the other: a candidate is always left."""
         kept = [*alive]
         worth = self._worth(within, seen)
+        sizes = [np.log1p(row) for row in complexity(within.space, "macs").rows]
         for place, ops in enumerate(alive):
             size = max(min(self.fewest, len(ops)), math.ceil(self.keep * len(ops)))
-            for subset in self._by_merit(within, place, ops, worth[place], size):
+            for subset in self._by_merit(ops, worth[place], sizes[place], size):
                 rest = [*kept]
                 rest[place] = subset
                 try:
@@ -147,11 +148,10 @@ class PadNas:
         return kept, within
 
     def _by_merit(
-        self, within: Candidates, place: int, ops: Sequence[int], worth: Floats, size: int
+        self, ops: Sequence[int], worth: Floats, log_macs: Floats, size: int
     ) -> list[tuple[int, ...]]:
         """Subsets of the ops of a place, those with the highest quality and diversity first."""
-        macs = np.log1p(complexity(within.space, "macs").rows[place])
-        quality, spread = (_standardized(values[list(ops)]) for values in (worth, macs))
+        quality, spread = (_standardized(values[list(ops)]) for values in (worth, log_macs))
         merit = {}
         for chosen in itertools.combinations(range(len(ops)), size):
             apart = [abs(spread[one] - spread[other]) for one, other in itertools.combinations(chosen, 2)]
