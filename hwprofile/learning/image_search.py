@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ponas_core.searches.ddpnas import Ddpnas
-from ponas_core.searches.padnas import PadNas
-
 from hwprofile.catalog import space_named
 from hwprofile.errors import BadInput
 from hwprofile.learning.asking_search import search_asking
@@ -19,7 +16,9 @@ from hwprofile.learning.pool import Choosing, Pool
 from hwprofile.learning.search_folder import SearchFolder
 from hwprofile.learning.search_result import SearchResult
 from ponas_core.proxyless import ProxylessSettings
+from ponas_core.searches.ddpnas import Ddpnas
 from ponas_core.searches.methods import METHODS
+from ponas_core.searches.padnas import PadNas
 from ponas_core.searches.settings import SettingError, settings_of, with_settings
 from ponas_core.verification import binomial_sd
 
