@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from hwprofile import display
 from hwprofile.errors import UserError
-from hwprofile.learning.joint_search import Learned, run
+from hwprofile.learning.joint_search import Learned, run, table_of
 from hwprofile.learning.search_folder import Journal, SearchFolder
 from hwprofile.learning.supernet_search import evaluator_of, trained_supernet, with_rank
-from ponas_core.accuracies import Encoded, KnownAccuracies
+from ponas_core.accuracies import Encoded
 from ponas_core.evaluation import Ledger
+from ponas_core.held_out import FEWEST
 from ponas_core.searches.candidates import Candidates
 from ponas_core.searches.interface import Search
 from ponas_core.space import SearchSpace
-from ponas_core.table_fit import fitted_table
 
 if TYPE_CHECKING:
     from hwprofile.learning.training import Learning
@@ -54,6 +54,15 @@ def search_asking(
     space = candidates.space
     if not isinstance(space, SearchSpace):
         raise UserError(f"{space.name} is a space of cells, which are not trained here: use --evaluator")
+    if held_out < FEWEST:
+        raise UserError(f"--held-out needs at least {FEWEST} networks")
+    # in a small space some networks are left that the table has not seen
+    evaluations = int(min(evaluations, space.size - held_out))
+    if evaluations < 2:
+        raise UserError(
+            f"{space.name} has {space.size} networks, {held_out} of them held out: a score table takes at "
+            "least two others; allow more --evaluations, or fewer --held-out"
+        )
     trained = trained_supernet(space, learning, folder)
     if trained is None:
         return None
@@ -72,8 +81,7 @@ def search_asking(
         found = run(search, candidates, asked, seed)
         table = found.table
         if table is None or table.kind != "accuracy":
-            known = {architecture.ops: accuracy for architecture, accuracy in asked.history}
-            table = fitted_table(space, KnownAccuracies(known, asked.description))
+            table = table_of(space, asked.history, asked.description)
         table = with_rank(space, asked, behind, table, held_out, seed, len(learning.data.validation))
         score = behind.accuracy(space.architecture(found.ops))
     table = replace(table, provenance={**table.provenance, "evaluations": asked.evaluations})

@@ -20,19 +20,20 @@ from hwprofile.budget import in_words
 from hwprofile.errors import UserError
 from hwprofile.learning.search_folder import Journal, SearchFolder
 from hwprofile.learning.supernet_search import evaluator_of
-from ponas_core.accuracies import Encoded
+from ponas_core.accuracies import Encoded, KnownAccuracies
 from ponas_core.cost import CostTable
 from ponas_core.derivation import Derived, derive, log_probability_table
 from ponas_core.evaluation import Evaluated, Ledger
 from ponas_core.proxyless import ProxylessSettings
 from ponas_core.samplers import sampler
-from ponas_core.score_table import ScoreTable
+from ponas_core.score_table import ScoreTable, ScoreTableError
 from ponas_core.searches.candidates import Candidates, Ops, SolvedCandidates
 from ponas_core.searches.ddpnas import Ddpnas
 from ponas_core.searches.interface import Found, Search
 from ponas_core.searches.padnas import PadNas
 from ponas_core.searches.settings import settings_of
 from ponas_core.space import SearchSpace
+from ponas_core.table_fit import fitted_table
 
 if TYPE_CHECKING:
     from hwprofile.learning.training import Learning
@@ -79,7 +80,8 @@ def search_ddpnas(
         UserError: the folder holds another search, or cannot be written; the training went astray; too few
             epochs for a search.
     """
-    joint = _Joint.begun(candidates, learning, folder, {"search": "ddpnas", **settings_of(search)})
+    about = {"search": "ddpnas", "budget": _budget(candidates), **settings_of(search)}
+    joint = _Joint.begun(candidates, learning, folder, about)
     epoch = joint.trainer.order.steps
     drawn = [network.ops for network, _ in joint.history]
 
@@ -128,7 +130,8 @@ def search_padnas(
     Raises:
         UserError: as `search_ddpnas`.
     """
-    about = {"search": "padnas", "evaluations": evaluations, **settings_of(search)}
+    about = {"search": "padnas", "evaluations": evaluations, "budget": _budget(candidates)}
+    about |= settings_of(search)
     joint = _Joint.begun(candidates, learning, folder, about)
     steps = joint.trainer.steps
     ends = [round((stage + 1) * steps / search.stages) for stage in range(search.stages)]
@@ -227,6 +230,26 @@ def run(search: Search, candidates: Candidates, ledger: Ledger, seed: int) -> Fo
         raise UserError(str(error)) from error
 
 
+def table_of(space: SearchSpace, history: Sequence[Evaluated], source: str = "the search") -> ScoreTable:
+    """A table fitted to what was evaluated, the last accuracy of each network.
+
+    Raises:
+        UserError: fewer than two networks were.
+    """
+    known = {network.ops: accuracy for network, accuracy in history}
+    try:
+        return fitted_table(space, KnownAccuracies(known, source))
+    except ScoreTableError as error:
+        raise UserError(f"{error}: allow more --evaluations, or a wider --budget") from error
+
+
+def _budget(candidates: Candidates) -> Any:
+    """What tells one choice of candidates from another, as JSON values."""
+    if isinstance(candidates, SolvedCandidates):
+        return {limit.cost.name: limit.at_most for limit in candidates.limits}
+    return candidates.cost_limit()
+
+
 @dataclass(frozen=True)
 class _Joint:
     """A supernet in training, who tells its accuracies, and what was told before an interruption."""
@@ -279,6 +302,7 @@ class _Joint:
         self, ops: Ops, table: ScoreTable | None, history: Sequence[Evaluated], weights: WeightsFile
     ) -> Learned:
         """What was found, the chosen network evaluated with the final weights."""
-        assert table is not None
+        if table is None:
+            table = table_of(self.space, history)
         score = self.evaluator.accuracy(self.space.architecture(ops))
         return Learned(ops, table, history, score, weights)

@@ -100,6 +100,8 @@ class PadNas:
                 ledger.forget()
                 seen.clear()
             drawn = filling * (stage + 1) // self.stages - filling * stage // self.stages
+            if stage + 1 == self.stages:  # a table takes some, and checks come after it
+                drawn = max(drawn, FEWEST_TO_FIT - len(seen))
             for ops in self._drawn(within, drawn, rng):
                 if ledger.left < 1:
                     break

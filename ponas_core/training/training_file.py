@@ -134,7 +134,7 @@ def _found(path: Path, space: str, wanted: Mapping[str, Any]) -> WeightsFile | N
         step = file.about["step"]
     except (WeightsError, KeyError) as error:
         raise TrainingError(f"{error}; move it away to train anew") from error
-    others = [key for key in wanted if file.about.get(key) != _as_json(wanted[key])]
+    others = [key for key in _different(file.about, wanted) if key != "step"]
     if file.space != space or others or type(step) is not int:
         what = _difference(file.about, wanted, others) if file.space == space else f"space {file.space}"
         raise _another(path, what)
@@ -148,11 +148,19 @@ def _as_json(value: Any) -> Any:
     return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+def _different(about: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """In what two trainings differ, what is told by one of them only included; the kind of search first."""
+    keys = [key for key in {**wanted, **about} if about.get(key) != _as_json(wanted.get(key))]
+    return sorted(keys, key=lambda key: key != "search")
+
+
 def _difference(about: Mapping[str, Any], wanted: Mapping[str, Any], keys: list[str]) -> str:
     """The first thing in which two trainings differ."""
     for key in keys:
-        here, there = _as_json(wanted[key]), about.get(key)
+        here, there = _as_json(wanted.get(key)), about.get(key)
         if isinstance(here, Mapping) and isinstance(there, Mapping):
-            return _difference(there, here, [name for name in here if here[name] != there.get(name)])
+            return _difference(there, here, _different(there, here))
+        if key == "search" and None in (here, there):
+            return f"of search {there}" if here is None else f"not of search {here}"
         return f"{key} {there}, not {here}"
     return "no step"
