@@ -12,7 +12,6 @@ from hwprofile.learning.search_folder import Journal, SearchFolder
 from hwprofile.learning.supernet_search import evaluator_of, trained_supernet, with_rank
 from ponas_core.accuracies import Encoded
 from ponas_core.evaluation import Ledger
-from ponas_core.held_out import FEWEST
 from ponas_core.searches.candidates import Candidates
 from ponas_core.searches.interface import Search
 from ponas_core.space import SearchSpace
@@ -54,8 +53,6 @@ def search_asking(
     space = candidates.space
     if not isinstance(space, SearchSpace):
         raise UserError(f"{space.name} is a space of cells, which are not trained here: use --evaluator")
-    if held_out < FEWEST:
-        raise UserError(f"--held-out needs at least {FEWEST} networks")
     # in a small space some networks are left that the table has not seen
     evaluations = int(min(evaluations, space.size - held_out))
     if evaluations < 2:
