@@ -191,7 +191,7 @@ def interrupted(where: str, calls: int) -> Iterator[None]:
         yield
 
 
-@every_search
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "random"])
 @pytest.mark.parametrize(
     "stops",
     [
