@@ -142,7 +142,8 @@ class Ledger:
         before, accuracy = self._replayed.popleft()
         if before.ops != architecture.ops:
             raise ValueError(
-                f"what was kept is of another search: {before} was evaluated, not {architecture}"
+                f"what was kept is of another search: {before} was evaluated, not {architecture}; "
+                "choose another place, or move it away to search anew"
             )
         self._history.append((architecture, accuracy))
         return accuracy

@@ -20,6 +20,7 @@ from ponas_core.space import Architecture, SearchSpace
 
 SCHEMA_VERSION = 1
 _LARGEST_FILE_BYTES = 10_000_000
+_LARGEST_EXPONENT = 700.0  # of a float
 CEILING = 101.0
 """Accuracy in per cent from which on the log of the error is not defined; one above 100, so 100 is finite."""
 
@@ -62,7 +63,7 @@ class ScoreTable:
     def value(self, ops: Sequence[int]) -> float:
         """What the table says of a network, on the scale that people read."""
         total = self.total(ops)
-        return CEILING - math.exp(-total) if self.link == "log-error" else total
+        return CEILING - math.exp(min(-total, _LARGEST_EXPONENT)) if self.link == "log-error" else total
 
     def total(self, ops: Sequence[int]) -> float:
         """The sum for a network, before the link."""
