@@ -38,7 +38,9 @@ Sample = tuple[Ops, float]
 
 PUBLISHED_ROUNDS = 3
 _DEALS = 16
-"""Random deals under a budget, of which the one with the most candidates is evaluated."""
+"""Random deals under a budget, of which the one with the most candidates is taken, and filled."""
+_NOISE = 0.1
+"""What decides between networks that hold as many ops which no other holds."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Ddpnas:
             accuracies of a deal.
         latency_weight: points of accuracy that a network which takes the whole budget is judged lower by.
         credit: who is pruned: `softmax`, by theta; `regression`, by the numbers of a table that is fitted to
-            everything evaluated so far. The table then chooses among all candidates.
+            everything evaluated so far (in this round, where accuracies do not last). The table then
+            chooses among all candidates.
         checked: evaluations that are kept for the table's best networks at the end (`regression` only), the
             table being fitted anew after each; the most accurate network of all is chosen then.
     """
@@ -120,9 +123,13 @@ class _Pruning:
 
     def round(self, samplings: int) -> None:
         """Sample, learn, and drop one op of each place; where evaluations run out, learn only."""
+        before = self.seen
+        if not all(self.ledger.keeps(network(self.candidates, ops)) for ops in before):
+            self.seen = {}  # accuracies of other weights are not compared with those to come
         dealt = [self._evaluated(self._deal()) for _ in range(samplings) if self.can_go_on]
         dealt = [samples for samples in dealt if samples]
         if not dealt:
+            self.seen = before
             return
         for place, alive in enumerate(self.alive):
             credit = np.mean([self._softmax(samples, place, alive) for samples in dealt], axis=0)
@@ -147,13 +154,26 @@ class _Pruning:
                 best = held
             if len(best) == size:
                 break
-        return best or [self.within.sample(self.rng)]
+        return self._filled(best, size)
+
+    def _filled(self, networks: list[Ops], size: int) -> list[Ops]:
+        """The networks and others within the budget, which hold what is still missing as far as they can."""
+        while len(networks) < size:
+            rows = [self.rng.uniform(0, _NOISE, len(theta)) for theta in self.theta]
+            for place, alive in enumerate(self.alive):
+                held = {ops[place] for ops in networks}
+                rows[place][[op for op in alive if op not in held]] += 1
+            new = self.within.best(rows, without=networks)
+            if not new:
+                break
+            networks = [*networks, *new]
+        return networks
 
     def _evaluated(self, networks: Sequence[Ops]) -> list[Sample]:
         samples = []
         for ops in networks:
             kept = self.ledger.keeps(network(self.candidates, ops))
-            if self.seen and self.ledger.left <= self.search.checked and not kept:
+            if self.ledger.evaluations and self.ledger.left <= self.search.checked and not kept:
                 self.can_go_on = False
                 break
             self.seen[ops] = accuracy(self.ledger, self.candidates, ops)

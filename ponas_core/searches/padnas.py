@@ -46,12 +46,13 @@ class PadNas:
 
     Attributes:
         stages: how many.
-        keep: share of the ops of each place that a stage keeps.
+        keep: share of the ops of each place that a stage keeps, rounded up over all stages together.
         fewest: ops that a place keeps at least.
         band: networks are drawn whose cost is at least this share of the budget: without it large ops win,
             and what a small budget needs is pruned.
         credit: quality of an op: `mean` accuracy of the networks that hold it, `share` of the best quarter
-            that do, or `ridge`, its number in a fitted table.
+            that do, or `ridge`, what a fitted table says of the best candidate that holds it: under a small
+            budget a good op that leaves no room for the others is worth little.
         diversity: weight, in standard deviations of the quality, of how unlike the kept ops of a place are:
             the mean distance between the logarithms of their multiply-accumulates, in standard deviations.
         checked: evaluations that are kept for the best networks of the last table.
@@ -107,7 +108,7 @@ class PadNas:
                     break
                 seen[ops] = accuracy(ledger, candidates, ops)
             if stage + 1 < self.stages:
-                alive, within = self._pruned(within, alive, seen)
+                alive, within = self._pruned(within, alive, seen, self.keep ** (stage + 1))
         return self._found(candidates, within, alive, ledger, seen)
 
     def _drawn(self, within: Candidates, count: int, rng: np.random.Generator) -> list[Ops]:
@@ -130,14 +131,15 @@ class PadNas:
         return ops
 
     def _pruned(
-        self, within: Candidates, alive: Alive, seen: Mapping[Ops, float]
+        self, within: Candidates, alive: Alive, seen: Mapping[Ops, float], share: float
     ) -> tuple[Alive, Candidates]:
         """What stays alive at each place, one place after the other: a candidate is always left."""
         kept = [*alive]
-        worth = self._worth(within, seen)
+        worth = self._worth(within, alive, seen)
         sizes = [np.log1p(row) for row in complexity(within.space, "macs").rows]
         for place, ops in enumerate(alive):
-            size = max(min(self.fewest, len(ops)), math.ceil(self.keep * len(ops)))
+            of_all = math.ceil(share * within.space.op_counts[place])
+            size = min(len(ops), max(self.fewest, of_all))
             for subset in self._by_merit(ops, worth[place], sizes[place], size):
                 rest = [*kept]
                 rest[place] = subset
@@ -163,10 +165,11 @@ class PadNas:
             )
         return sorted(merit, key=lambda subset: -merit[subset])
 
-    def _worth(self, within: Candidates, seen: Mapping[Ops, float]) -> list[Floats]:
+    def _worth(self, within: Candidates, alive: Alive, seen: Mapping[Ops, float]) -> list[Floats]:
         """Quality of every op; that of one which no network holds is the lowest."""
         if self.credit == "ridge" and len(seen) >= FEWEST_TO_FIT:
-            return list(fitted_table(within.space, KnownAccuracies(dict(seen), "")).rows)
+            table = fitted_table(within.space, KnownAccuracies(dict(seen), ""))
+            return _best_with_each(within, alive, table)
         ops, accuracies = np.array(list(seen), np.intp), np.array(list(seen.values()))
         if self.credit == "share":
             accuracies = (accuracies >= np.quantile(accuracies, 1 - _BEST_SHARE)).astype(np.float64)
@@ -193,6 +196,24 @@ class PadNas:
             seen[ops] = accuracy(ledger, candidates, ops)
         among = {ops: value for ops, value in seen.items() if within.holds(ops)} or seen
         return Found(most_accurate(among, table, self.noise), _only(table, alive))
+
+
+def _best_with_each(within: Candidates, alive: Alive, table: ScoreTable) -> list[Floats]:
+    """What a table says of the best candidate that holds an op; far below for ops that none holds."""
+    rows = list(table.rows)
+    if within.cost_limit() is None:
+        return rows
+    found = []
+    for place, ops in enumerate(alive):
+        worth = np.full(rows[place].size, -PRUNED)
+        for op in ops:
+            favoured = rows[place].copy()
+            favoured[op] += PRUNED
+            best = within.best([*rows[:place], favoured, *rows[place + 1 :]])[0]
+            if best[place] == op:
+                worth[op] = table.total(best)
+        found.append(worth)
+    return found
 
 
 def _standardized(values: Floats) -> Floats:

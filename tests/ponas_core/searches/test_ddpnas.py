@@ -245,3 +245,19 @@ def test_it_learns_and_regression_learns_more() -> None:
 def test_settings_that_cannot_work_are_told(wrong: dict[str, float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Ddpnas(**wrong)  # type: ignore[arg-type]  # that is the point
+
+
+def test_under_a_tight_budget_a_deal_is_filled_with_candidates_that_hold_what_is_missing() -> None:
+    candidates = solved(MACRO, complexity(MACRO, "macs"), count=1000)
+    _, ledger, world = ran(Ddpnas(rounds=1), candidates, 5)
+    assert ledger.evaluations == 5
+    assert all(candidates.holds(ops) for ops in world.asked)
+    reachable = {(place, op) for place in range(8) for op in range(3) if _can_hold(candidates, place, op)}
+    dealt = {(place, op) for ops in world.asked[:3] for place, op in enumerate(ops)}
+    assert len(dealt) > 0.6 * len(reachable)
+
+
+def _can_hold(candidates: Candidates, place: int, op: int) -> bool:
+    rows = [np.zeros(count) for count in candidates.space.op_counts]
+    rows[place][op] = 1.0
+    return candidates.best(rows)[0][place] == op

@@ -67,10 +67,10 @@ def test_what_is_evaluated_is_alive() -> None:
 def test_a_stage_keeps_the_share_of_ops_that_is_asked_for(keep: float, fewest: int) -> None:
     for candidates in (listed(CELLS), solved(UNEVEN)):
         _, _, stages = ran(PadNas(stages=4, keep=keep, fewest=fewest), candidates, 60)
-        for (before, _), (after, _) in itertools.pairwise(stages):
-            for old, new in zip(before, after, strict=True):
+        for stage, ((before, _), (after, _)) in enumerate(itertools.pairwise(stages), start=1):
+            for old, new, count in zip(before, after, candidates.space.op_counts, strict=True):
                 assert set(new) <= set(old)
-                assert len(new) == max(min(fewest, len(old)), math.ceil(keep * len(old)))
+                assert len(new) == min(len(old), max(fewest, math.ceil(keep**stage * count)))
 
 
 class Changing:
