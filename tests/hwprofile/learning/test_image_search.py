@@ -191,7 +191,13 @@ def interrupted(where: str, calls: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "random"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("ddpnas", "padnas", "proxyless, two") else pytest.mark.slow)
+        for name in COMMANDS
+    ],
+)
 @pytest.mark.parametrize(
     "stops",
     [

@@ -28,7 +28,15 @@ SEARCHES: dict[str, Search] = {
 every_search = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 
 
-@pytest.fixture(scope="module", params=list(CANDIDATES.values()), ids=list(CANDIDATES))
+@pytest.fixture(
+    scope="module",
+    params=[
+        # with two budgets every solution is an integer program
+        pytest.param(made, marks=pytest.mark.slow if "two budgets" in name else ())
+        for name, made in CANDIDATES.items()
+    ],
+    ids=list(CANDIDATES),
+)
 def candidates(request: pytest.FixtureRequest) -> Candidates:
     made: Candidates = request.param()
     return made
