@@ -1,4 +1,4 @@
-"""PAD-NAS: progressive pruning of every layer's own set of ops (Xia et al., arXiv 2005.10068).
+"""PAD-NAS: progressive pruning of every layer's own set of ops (WACV 2022, arXiv 2005.10068).
 
 Re-implemented from the paper's abstract, which tells of op sets per layer, of pruning them progressively, of
 a trade-off between quality and diversity, and of a constraint that holds during the search. Shapes, drop
