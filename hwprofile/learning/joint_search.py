@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from hwprofile.learning.training import Learning
     from ponas_core.network_weights import WeightsFile
     from ponas_core.training.accuracy import SupernetEvaluator
-    from ponas_core.training.networks import Supernet
     from ponas_core.training.trainer import Trainer
 
 
@@ -256,7 +255,6 @@ class _Joint:
 
     space: SearchSpace
     learning: Learning
-    supernet: Supernet
     trainer: Trainer
     path: Path
     about: Mapping[str, Any]
@@ -290,7 +288,7 @@ class _Joint:
         basis = json.dumps([data.about(space), trainer.about, about], sort_keys=True, default=list)
         journal = Journal(folder.evaluations, hashlib.sha256(basis.encode()).hexdigest()[:16])
         history = journal.history(space)
-        return cls(space, learning, supernet, trainer, folder.supernet, about, journal, history, evaluator)
+        return cls(space, learning, trainer, folder.supernet, about, journal, history, evaluator)
 
     def file(self) -> Any:
         """The training in its file."""

@@ -78,22 +78,6 @@ class TrainingFile:
         self._written = _save(self.trainer, self._path, self._space, self._about)
 
 
-def train_to_file(
-    trainer: Trainer,
-    path: Path,
-    space: str,
-    about: Mapping[str, Any],
-    *,
-    tell: Callable[[Progress], None] = lambda progress: None,
-    every_s: float = CHECKPOINT_EVERY_S,
-) -> WeightsFile:
-    """Train to the end, from the state in the file where there is one, and leave the finished weights there.
-
-    Arguments and errors are those of `TrainingFile`.
-    """
-    return TrainingFile(trainer, path, space, about, tell=tell, every_s=every_s).train()
-
-
 def _save(trainer: Trainer, path: Path, space: str, about: Mapping[str, Any]) -> WeightsFile:
     trainer.check()  # a state with broken weights never replaces a good one
     arrays = trainer.state()

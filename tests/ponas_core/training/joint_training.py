@@ -17,7 +17,7 @@ from ponas_core.training.modules import arrays
 from ponas_core.training.networks import Network, Supernet
 from ponas_core.training.proxyless_trainer import ProxylessTrainer
 from ponas_core.training.trainer import MOMENTUM, Progress, Trainer, TrainingError
-from ponas_core.training.training_file import train_to_file
+from ponas_core.training.training_file import TrainingFile
 from tests.ponas_core.training.toys import (
     BARE,
     CPU,
@@ -100,12 +100,12 @@ def main() -> None:
     rank = processes.rank()
     (folder / f"world{rank}").write_text(f"{rank} of {processes.world()}: {too_many()}")
     training = trainer(**SUPERNET)
-    train_to_file(training, folder / "joint.npz", "toy", {}, every_s=0)
+    TrainingFile(training, folder / "joint.npz", "toy", {}, every_s=0).train()
     WeightsFile("toy", arrays(training.model)).save(folder / f"weights{rank}.npz")
     try:
-        train_to_file(trainer(**SUPERNET), folder / "stopped.npz", "toy", {}, tell=crash, every_s=0)
+        TrainingFile(trainer(**SUPERNET), folder / "stopped.npz", "toy", {}, tell=crash, every_s=0).train()
     except Stopped:
-        train_to_file(trainer(**SUPERNET), folder / "stopped.npz", "toy", {}, every_s=0)
+        TrainingFile(trainer(**SUPERNET), folder / "stopped.npz", "toy", {}, every_s=0).train()
     for name in ("bare", "frozen"):
         WeightsFile("toy", one_step(name)).save(folder / f"{name}{rank}.npz")
     for gradient in GRADIENTS:

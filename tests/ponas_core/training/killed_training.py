@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ponas_core.training.training_file import train_to_file
+from ponas_core.training.training_file import TrainingFile
 from tests.ponas_core.training.toys import trainer
 
 CHANGES: dict[str, Any] = {"epochs": 60, "shared_epochs": 10, "sampling": "uniform"}
@@ -16,7 +16,7 @@ CHANGES: dict[str, Any] = {"epochs": 60, "shared_epochs": 10, "sampling": "unifo
 
 def main() -> None:
     torch.set_num_threads(1)
-    train_to_file(trainer(**CHANGES), Path(sys.argv[1]), "toy", {"data": "made up"}, every_s=0)
+    TrainingFile(trainer(**CHANGES), Path(sys.argv[1]), "toy", {"data": "made up"}, every_s=0).train()
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from ponas_core.training.modules import ConvolutionModule
 from ponas_core.training.networks import Network, Supernet
 from ponas_core.training.proxyless_trainer import BASELINE, ProxylessTrainer
 from ponas_core.training.trainer import MOMENTUM, Progress, TrainingError
-from ponas_core.training.training_file import train_to_file
+from ponas_core.training.training_file import TrainingFile
 from ponas_core.weights import GivenWeights
 from tests.ponas_core.training.toys import PLAIN, TOY, on_cpu, recipe, supernet, toy_images, trainer
 
@@ -324,7 +324,7 @@ def to_file(path: Path, training: ProxylessTrainer, stop: int | None = None) -> 
         if progress.step == stop:
             raise Stopped
 
-    return train_to_file(training, path, "toy", {"data": "made up"}, tell=tell, every_s=0)
+    return TrainingFile(training, path, "toy", {"data": "made up"}, tell=tell, every_s=0).train()
 
 
 def long(way: str, model: Supernet | None = None) -> ProxylessTrainer:

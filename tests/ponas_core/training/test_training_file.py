@@ -24,7 +24,7 @@ from ponas_core.network_weights import WeightsFile
 from ponas_core.training.modules import arrays
 from ponas_core.training.networks import Network, Supernet
 from ponas_core.training.trainer import CHECK_EVERY, MOMENTUM, Progress, Trainer, TrainingError
-from ponas_core.training.training_file import train_to_file
+from ponas_core.training.training_file import TrainingFile
 from tests.ponas_core.training import killed_training
 from tests.ponas_core.training.toys import TOY, DrawnWeights, network, supernet, trainer
 
@@ -46,7 +46,7 @@ def train(
         if progress.step == stop:
             raise Stopped
 
-    return train_to_file(training or trainer(**LONG), path, "toy", ABOUT, tell=tell, every_s=every_s)
+    return TrainingFile(training or trainer(**LONG), path, "toy", ABOUT, tell=tell, every_s=every_s).train()
 
 
 def assert_equal(found: Mapping[str, NDArray[Any]], wanted: Mapping[str, NDArray[Any]]) -> None:
@@ -91,9 +91,9 @@ def test_a_training_goes_on_from_its_file(tmp_path: Path, whole: WeightsFile, st
     assert state.about["step"] == kept
     assert any(name.startswith(MOMENTUM) for name in state.arrays)
     told: list[int] = []
-    again = train_to_file(
+    again = TrainingFile(
         trainer(supernet(9), **LONG), path, "toy", ABOUT, tell=lambda progress: told.append(progress.step)
-    )
+    ).train()
     assert told == list(range(kept + 1, 49))
     assert_equal(again.arrays, whole.arrays)
 
@@ -128,7 +128,7 @@ def test_a_network_is_trained_to_a_file_too(tmp_path: Path) -> None:
 def test_what_is_known_may_have_any_name(tmp_path: Path) -> None:
     path, about = tmp_path / "toy.npz", {"space": "digest", "file": "x", "schema_version": 9, "about": None}
     for _ in range(2):
-        train_to_file(trainer(), path, "toy", about)
+        TrainingFile(trainer(), path, "toy", about).train()
     assert WeightsFile.load(path).space == "toy"
 
 
@@ -176,14 +176,14 @@ def test_other_data_are_refused_with_what_differs(
     path = tmp_path / "toy.npz"
     whole.save(path)
     with pytest.raises(TrainingError, match=rf"another training \({difference}\)"):
-        train_to_file(trainer(**LONG), path, "toy", about)
+        TrainingFile(trainer(**LONG), path, "toy", about).train()
 
 
 def test_another_space_is_refused_by_name(tmp_path: Path, whole: WeightsFile) -> None:
     path = tmp_path / "toy.npz"
     whole.save(path)
     with pytest.raises(TrainingError, match=r"another training \(space toy\)"):
-        train_to_file(trainer(**LONG), path, "digits", ABOUT)
+        TrainingFile(trainer(**LONG), path, "digits", ABOUT).train()
 
 
 def test_a_space_of_the_same_name_with_other_blocks_is_refused_by_a_weight(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_loss_that_is_not_finite_leaves_the_last_state(tmp_path: Path) -> None
                 parameter.data.mul_(1e30)
 
     with pytest.raises(TrainingError, match=r"loss is not finite at step 40 of 48: .* is intact"):
-        train_to_file(spoilt, path, "toy", ABOUT, tell=spoil, every_s=0)
+        TrainingFile(spoilt, path, "toy", ABOUT, tell=spoil, every_s=0).train()
     found = WeightsFile.load(path)
     assert found.about["step"] == CHECK_EVERY
     assert_equal(found.arrays, wanted)
@@ -249,7 +249,7 @@ def test_weights_that_the_last_step_broke_are_not_written(tmp_path: Path) -> Non
             next(iter(spoilt.model.parameters())).data.fill_(float("inf"))
 
     with pytest.raises(TrainingError, match="weights are not finite at step 48 of 48: give a lower"):
-        train_to_file(spoilt, path, "toy", ABOUT, tell=spoil, every_s=0)
+        TrainingFile(spoilt, path, "toy", ABOUT, tell=spoil, every_s=0).train()
     assert WeightsFile.load(path).about["step"] == 40
 
 
@@ -347,7 +347,9 @@ def until(condition: Callable[[], bool], at_most_s: float = 120) -> None:
 
 
 def unkilled(folder: Path) -> WeightsFile:
-    return train_to_file(trainer(**killed_training.CHANGES), folder / "whole.npz", "toy", {"data": "made up"})
+    return TrainingFile(
+        trainer(**killed_training.CHANGES), folder / "whole.npz", "toy", {"data": "made up"}
+    ).train()
 
 
 def test_a_training_that_is_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path) -> None:
