@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from devices.connection import AgentDied, Connection, RequestFailed
-from devices.link import Link
+from devices.links.link import Link
 from devices.measurement import NodeTimes, Visit
 from devices.runtimes.catalog import RUNTIMES
 from devices.runtimes.runtime import Runtime, Unsupported

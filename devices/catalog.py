@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from devices.agent_device import GRAPH_TIMEOUT_S, AgentDevice
 from devices.connection import DeviceError
 from devices.device import Device
-from devices.link import LocalLink
+from devices.links.local import LocalLink
 from devices.runtimes.catalog import RUNTIMES
 from devices.settings import Settings
 

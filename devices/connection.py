@@ -15,7 +15,7 @@ from typing import IO
 
 from devices.agent import frames
 from devices.archive import BOOTSTRAP, archive
-from devices.link import Link
+from devices.links.link import Link
 
 LARGEST_BANNER_BYTES = 64 * 1024
 START_TIMEOUT_S = 60.0
@@ -33,6 +33,10 @@ class AgentDied(DeviceError):
 
 class NoAnswer(AgentDied):
     """The agent gave no answer in the time that a request may take."""
+
+
+class LinkLost(AgentDied):
+    """The target was lost, and the agent with it: no graph is to blame."""
 
 
 class RequestFailed(DeviceError):

@@ -1,6 +1,8 @@
 """LiteRT (TensorFlow Lite) on the target: loads a .tflite file and makes it a callable to time."""
 
-from typing import Any, Callable, Dict
+from typing import Any, Dict
+
+from devices.agent.loaded import Loaded
 
 NAME = "litert"
 
@@ -20,8 +22,8 @@ def version() -> str:
     raise ModuleNotFoundError("ai-edge-litert is not installed; run: pip install ai-edge-litert")
 
 
-def load(model: bytes, settings: Dict[str, Any]) -> Callable[[], Any]:
-    """Open an interpreter with random inputs set once; the result runs one inference a call.
+def load(model: bytes, settings: Dict[str, Any]) -> Loaded:
+    """Open an interpreter with random inputs set once.
 
     Args:
         model: a .tflite file.
@@ -51,7 +53,7 @@ def load(model: bytes, settings: Dict[str, Any]) -> Callable[[], Any]:
     def infer() -> None:
         run()
 
-    return infer
+    return Loaded(infer)
 
 
 def _module() -> Any:

@@ -22,7 +22,7 @@ RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime, litert_runti
 """What can run graphs here: a new runtime is one module and one row.
 
 A module has `NAME`; `version()`, which imports no runtime; and `load(artefact, settings)`, which gives a
-callable that runs one synchronous inference, inputs and outputs already in place. It may have `details()`,
+`Loaded` graph, inputs and outputs already in place. It may have `details()`,
 what else the runtime tells of itself, and `node_times(artefact, settings, plan)`, times inside a graph.
 """
 
@@ -73,9 +73,10 @@ class Agent:
 
     def load(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Load the graph in the payload under the id of the request."""
-        run = RUNTIMES[header["runtime"]].load(payload, header["settings"])
-        self.loaded[header["id"]] = timing.Timed(run)
-        return {}
+        graph = RUNTIMES[header["runtime"]].load(payload, header["settings"])
+        self._drop(header["id"])
+        self.loaded[header["id"]] = timing.Timed(graph)
+        return {"notes": graph.notes}
 
     def time(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Time a loaded graph."""
@@ -91,8 +92,13 @@ class Agent:
 
     def unload(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Drop a loaded graph."""
-        self.loaded.pop(header["id"], None)
+        self._drop(header["id"])
         return {}
+
+    def _drop(self, name: str) -> None:
+        timed = self.loaded.pop(name, None)
+        if timed is not None:
+            timed.graph.close()
 
 
 def main(token: str) -> None:

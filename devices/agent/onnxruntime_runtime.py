@@ -5,6 +5,8 @@ import os
 import tempfile
 from typing import Any, Callable, Dict, List, Tuple
 
+from devices.agent.loaded import Loaded
+
 NAME = "onnxruntime"
 
 
@@ -23,8 +25,8 @@ def version() -> str:
         return version(found[0])
 
 
-def load(graph: bytes, settings: Dict[str, Any]) -> Callable[[], Any]:
-    """Open a session with inputs and outputs bound once; the result runs one inference a call.
+def load(graph: bytes, settings: Dict[str, Any]) -> Loaded:
+    """Open a session with inputs and outputs bound once.
 
     Args:
         graph: an ONNX file.
@@ -34,7 +36,8 @@ def load(graph: bytes, settings: Dict[str, Any]) -> Callable[[], Any]:
         ValueError: the provider is absent, or an input has a dynamic or unknown shape.
     """
     onnxruntime = _import()
-    return _open(onnxruntime, graph, _options(onnxruntime, settings["threads"]), settings["provider"])[0]
+    options = _options(onnxruntime, settings["threads"])
+    return Loaded(_open(onnxruntime, graph, options, settings["provider"])[0])
 
 
 def details() -> Dict[str, Any]:

@@ -9,6 +9,8 @@ import json
 import os
 from typing import Any, Callable, Dict, List, Tuple
 
+from devices.agent.loaded import Loaded
+
 NAME = "pytorch"
 
 PROVIDERS = ("eager", "compile", "channels_last", "compile+channels_last")
@@ -32,8 +34,8 @@ def version() -> str:
         raise ModuleNotFoundError("torch is not installed; run: pip install torch") from None
 
 
-def load(artefact: bytes, settings: Dict[str, Any]) -> Callable[[], Any]:
-    """Build the graph with inputs in place; the result runs one inference a call.
+def load(artefact: bytes, settings: Dict[str, Any]) -> Loaded:
+    """Build the graph with inputs in place.
 
     Args:
         artefact: what the host's half wrote.
@@ -46,7 +48,7 @@ def load(artefact: bytes, settings: Dict[str, Any]) -> Callable[[], Any]:
     import torch
 
     torch.set_num_threads(settings["threads"])
-    return build(artefact, settings["provider"])[1]
+    return Loaded(build(artefact, settings["provider"])[1])
 
 
 def build(artefact: bytes, provider: str) -> Tuple[List[Any], Callable[[], Tuple[Any, ...]]]:

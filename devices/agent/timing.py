@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List
 
+from devices.agent.loaded import Loaded
+
 Run = Callable[[], Any]
 
 LARGEST_RUNS_PER_SAMPLE = 100000
@@ -52,9 +54,10 @@ class Plan:
 class Timed:
     """A loaded graph that is visited several times: warmed up until steady at first, briefly later."""
 
-    def __init__(self, run: Run) -> None:
-        """Store what runs one inference a call."""
-        self.run = run
+    def __init__(self, graph: Loaded) -> None:
+        """Store the graph."""
+        self.graph = graph
+        self.run = graph.run
         self.warmup: Dict[str, Any] = {}
 
     def visit(self, plan: Plan) -> Dict[str, Any]:

@@ -22,7 +22,8 @@ from onnx import TensorProto
 from devices.agent import frames, onnxruntime_runtime
 from devices.archive import BOOTSTRAP, archive
 from devices.connection import Connection, RequestFailed
-from devices.link import Link, LocalLink
+from devices.links.link import Link
+from devices.links.local import LocalLink
 from devices.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -109,7 +110,7 @@ def python38() -> str | None:
     return str(found[-1]) if found else shutil.which("python3.8")
 
 
-class PythonLink:
+class PythonLink(Link):
     """This computer under another interpreter, with some code run before the agent comes."""
 
     def __init__(self, python: str, *options: str, before: str = "", stderr: Path | None = None) -> None:
@@ -181,8 +182,9 @@ def test_an_unknown_verb_is_answered_with_the_known_ones(bare: Connection, verb:
 def test_the_timing_loop_runs_under_every_python(bare_python: str) -> None:
     program = (
         "import json, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from devices.agent import timing\n"
-        "print(json.dumps(timing.Timed(lambda: sum(range(100))).visit(timing.Plan(samples=3))))"
+        "from devices.agent import loaded, timing\n"
+        "graph = loaded.Loaded(lambda: sum(range(100)))\n"
+        "print(json.dumps(timing.Timed(graph).visit(timing.Plan(samples=3))))"
     )
     command = [bare_python, "-I", "-S", "-c", program, str(ROOT)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)

@@ -15,7 +15,7 @@ import pytest
 from devices import connection as connection_module
 from devices.agent import frames
 from devices.connection import LARGEST_BANNER_BYTES, AgentDied, Connection, RequestFailed
-from devices.link import LocalLink
+from devices.links.local import LocalLink
 
 
 class WatchedLink(LocalLink):

@@ -363,7 +363,7 @@ def test_a_provider_decides_about_the_delegate(
 
     monkeypatch.setattr(litert, "Interpreter", Kept)
     file = LiteRt().prepare(GRAPHS["squeeze and excite"], precision, {})
-    infer = litert_runtime.load(file, {"threads": 1, "provider": provider})
+    infer = litert_runtime.load(file, {"threads": 1, "provider": provider}).run
     infer()
     (interpreter,) = made
     assert delegated == any(item["op_name"] == "DELEGATE" for item in interpreter._get_ops_details())

@@ -15,7 +15,7 @@ import pytest
 from devices.agent_device import AgentDevice
 from devices.connection import AgentDied, RequestFailed
 from devices.device import Device
-from devices.link import LocalLink
+from devices.links.local import LocalLink
 from devices.measurement import Graph
 from devices.rounds import Reading, Round, Sampling
 from devices.settings import Settings

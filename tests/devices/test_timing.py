@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from devices.agent import timing
+from devices.agent.loaded import Loaded
 from devices.agent.timing import Plan, Timed
 from devices.agent.timing import Run as Inference
 
@@ -17,7 +18,7 @@ MS = 1_000_000
 
 def visit(run: Inference, plan: Plan) -> dict[str, Any]:
     """A first visit."""
-    return Timed(run).visit(plan)
+    return Timed(Loaded(run)).visit(plan)
 
 
 class Clock:
@@ -192,7 +193,7 @@ def test_the_garbage_collector_is_restored_when_a_run_raises(
 
 def test_a_later_visit_warms_up_briefly_and_keeps_the_length_of_its_samples(clock: Clock) -> None:
     run = Run(clock, MS // 4)
-    timed = Timed(run)
+    timed = Timed(Loaded(run))
     first = timed.visit(Plan(samples=2))
     before = run.count
     run.durations = (MS // 2,)  # the machine slowed down meanwhile
@@ -205,7 +206,7 @@ def test_a_later_visit_warms_up_briefly_and_keeps_the_length_of_its_samples(cloc
 
 def test_a_later_visit_of_a_short_graph_runs_at_least_a_millisecond(clock: Clock) -> None:
     run = Run(clock, 10_000)
-    timed = Timed(run)
+    timed = Timed(Loaded(run))
     timed.visit(Plan(samples=1))
     before = run.count
     timed.visit(Plan(samples=1))
