@@ -14,6 +14,7 @@ from typing import ClassVar
 import pytest
 
 from devices import catalog
+from devices.agent import timing
 from devices.connection import RequestFailed
 from devices.device import Device, DeviceProcess
 from devices.runtimes.catalog import RUNTIMES
@@ -96,8 +97,10 @@ class DeviceContract:
     ) -> None:
         running.load("counted", tiny)
         visit = running.time("counted", samples)
-        assert len(visit.wall_ns) == samples
         assert visit.warmup_runs >= 3
+        # a visit that others make long ends early
+        assert len(visit.wall_ns) == samples or sum(visit.wall_ns) >= 1e6 * timing.Plan().visit_ms
+        assert len(visit.wall_ns) <= samples
 
     def test_a_sample_is_long_enough_for_the_clock(self, running: DeviceProcess, tiny: bytes) -> None:
         running.load("short", tiny)

@@ -171,7 +171,9 @@ def test_a_model_of_another_description_is_refused(tmp_path: Path) -> None:
     assert "describes its networks otherwise" in result.stderr
 
 
-@pytest.mark.parametrize("space", ["nasbench-macro", "nasbench201", "ofa-mbv3"])
+@pytest.mark.parametrize(
+    "space", ["nasbench-macro", "nasbench201", pytest.param("ofa-mbv3", marks=pytest.mark.slow)]
+)
 def test_networks_are_measured_whole_and_learned_from(space: str, tmp_path: Path) -> None:
     written = write_measured(tmp_path / "networks.csv", space, 4)
     connected = [name for name in written if getattr(family_named(space).parse(name), "connected", True)]
