@@ -20,6 +20,7 @@ from devices.links.link import Link
 LARGEST_BANNER_BYTES = 64 * 1024
 START_TIMEOUT_S = 60.0
 EXIT_TIMEOUT_S = 0.2
+KILL_TIMEOUT_S = 5.0
 LAST_WORDS_BYTES = 2000
 
 
@@ -56,6 +57,7 @@ class Connection:
         self._link = link
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
+        self._asked = 0
 
     def __enter__(self) -> Connection:
         """Start the agent, send it its own program, wait for its greeting."""
@@ -89,7 +91,9 @@ class Connection:
                 if stream is not None:
                     with contextlib.suppress(OSError):
                         stream.close()
-            self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                # a process that waits for a device inside the kernel ends when that answers
+                self._process.wait(KILL_TIMEOUT_S)
             self._process = None
         if self._errors is not None:
             self._errors.close()
@@ -100,12 +104,16 @@ class Connection:
     ) -> frames.Header:
         """Ask one thing and wait for its answer."""
         self._wait_at_most(timeout_s)
-        self._write(frames.encode({"verb": verb, **fields}, payload))
+        self._asked += 1
+        self._write(frames.encode({"verb": verb, "number": self._asked, **fields}, payload))
         self._write(payload)
         try:
-            header, _ = frames.read(self._read_exactly)
+            header, _ = frames.read(self._read_exactly, largest_payload_bytes=0)
         except (frames.FrameError, EOFError) as error:
             raise AgentDied(f"{error}{self._last_words()}") from error
+        if header.pop("number", None) != self._asked:
+            # the answer to a request that was given up, or a second one
+            raise AgentDied("the agent answered another request than the last")
         if "error" in header:
             raise RequestFailed(str(header["error"]))
         return header
@@ -122,7 +130,7 @@ class Connection:
 
     def _await_greeting(self, token: bytes) -> None:
         """Discard what a login shell may print before the agent speaks."""
-        seen = b""
+        seen = bytearray()
         while not seen.endswith(token):
             byte = self._read_exactly(1)
             if not byte:

@@ -271,10 +271,20 @@ def test_a_request_about_something_unknown_is_an_answer(
     assert_well(agent, tiny)
 
 
-@pytest.mark.parametrize("plan", [{"patience": 3}, {"samples": "three"}, ["samples"], None])
-def test_a_malformed_plan_is_an_answer(agent: Connection, tiny: bytes, plan: object) -> None:
+@pytest.mark.parametrize(
+    ("plan", "named"),
+    [
+        ({"patience": 3}, "unknown field 'patience'"),
+        ({"samples": "three"}, "samples must be a whole number"),
+        (["samples"], "plan must be an object"),
+        (None, "plan must be an object"),
+    ],
+)
+def test_a_malformed_plan_is_an_answer_that_names_the_field(
+    agent: Connection, tiny: bytes, plan: object, named: str
+) -> None:
     load(agent, tiny)
-    with pytest.raises(RequestFailed, match="TypeError"):
+    with pytest.raises(RequestFailed, match=f"RequestError: {named}"):
         agent.request("time", id="graph", plan=plan)
     assert_well(agent, tiny)
 
