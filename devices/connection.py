@@ -13,7 +13,7 @@ import time
 from types import TracebackType
 from typing import IO
 
-from devices.agent import frames
+from devices.agent import frames, strict_json
 from devices.archive import BOOTSTRAP, archive
 from devices.links.link import Link
 
@@ -22,6 +22,7 @@ START_TIMEOUT_S = 60.0
 EXIT_TIMEOUT_S = 0.2
 KILL_TIMEOUT_S = 5.0
 LAST_WORDS_BYTES = 2000
+LONGEST_ERROR = 4000
 
 
 class DeviceError(Exception):
@@ -115,7 +116,7 @@ class Connection:
             # the answer to a request that was given up, or a second one
             raise AgentDied("the agent answered another request than the last")
         if "error" in header:
-            raise RequestFailed(str(header["error"]))
+            raise RequestFailed(str(header["error"])[:LONGEST_ERROR])
         return header
 
     def _wait_at_most(self, timeout_s: float) -> None:
@@ -186,7 +187,7 @@ class Connection:
         descriptor = self._errors.fileno()  # read apart from the offset at which the agent writes
         size = os.fstat(descriptor).st_size
         words = os.pread(descriptor, LAST_WORDS_BYTES, max(0, size - LAST_WORDS_BYTES))
-        text = words.decode("utf-8", "replace").strip()
+        text = strict_json.harmless(words.decode("utf-8", "replace")).strip()
         return f"{end}; its last words: {text}" if text else end
 
 

@@ -33,7 +33,7 @@ def loads(data: bytes) -> Any:
             parse_constant=_constant,
             object_pairs_hook=_object,
         )
-        return _harmless(value) if _MAY_BE_HARMFUL.search(text) else value
+        return harmless(value) if _MAY_BE_HARMFUL.search(text) else value
     except RecursionError:
         raise ValueError("it nests too deeply") from None
 
@@ -62,11 +62,12 @@ def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     return value
 
 
-def _harmless(value: Any) -> Any:
+def harmless(value: Any) -> Any:
+    """The same value with U+FFFD for whatever drives a terminal or is half a character."""
     if isinstance(value, str):
         return _HARMFUL.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_harmless(item) for item in value]
+        return [harmless(item) for item in value]
     if isinstance(value, dict):
-        return {_harmless(key): _harmless(item) for key, item in value.items()}
+        return {harmless(key): harmless(item) for key, item in value.items()}
     return value

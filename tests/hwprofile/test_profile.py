@@ -109,7 +109,7 @@ def test_a_garbled_line_is_one_error_that_names_the_line_and_the_cure(
         ({"schema_version": 0}, "no longer read: measure anew with --fresh"),
         ({"schema_version": "1"}, "line 1: not the header of a profile"),
         ({"file": "something"}, "line 1: not the header of a profile"),
-        ({"identity": []}, "line 1: identity and goal are objects"),
+        ({"identity": []}, "line 1: identity is no object"),
         ({"goal": {"precision": 2.0}}, "line 1: precision is a share"),
         ({"goal": {"speed": 2.0}}, "line 1: the goal is malformed"),
     ],
