@@ -33,6 +33,7 @@ from devices.rounds import FAILURES, Reading
 from devices.statistics import Summary, visit_ms
 from devices.verdicts import Progress, Status, Verdict, verdict, why_disturbed
 from hwprofile.profile_lines import (
+    LARGEST_COUNT,
     LARGEST_LINE_BYTES,
     Header,
     ProfileError,
@@ -175,10 +176,13 @@ class Profile:
 
     def _apply_round(self, row: Mapping[str, Any]) -> None:
         number = whole(row, "round")
-        if not isinstance(row["conditions"], list) or type(row["seconds"]) not in (int, float):
-            raise ValueError("conditions are a list, seconds a number")
-        conditions = tuple(checked(state, "conditions") for state in row["conditions"])
-        self.ends[number] = RoundEnd(number, conditions, float(row["seconds"]))
+        states, seconds = row["conditions"], row["seconds"]
+        if not isinstance(states, list):
+            raise ValueError("conditions are no list")
+        if type(seconds) not in (int, float) or not 0 <= seconds <= LARGEST_COUNT:
+            raise ValueError(f"seconds is no length of time: {seconds!r:.80}")
+        conditions = tuple(checked(state, "conditions") for state in states)
+        self.ends[number] = RoundEnd(number, conditions, float(seconds))
         self._disturbances = {}
 
     def _apply_end(self, row: Mapping[str, Any]) -> None:

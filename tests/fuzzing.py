@@ -24,8 +24,9 @@ LIMIT_S = 10.0
 LARGEST_RSS_BYTES = 256_000_000
 
 INTERESTING: list[Any] = [
-    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, 10**19, 10**40, 0.5, -0.0, 1e308, 5e-324, float("nan"),
-    float("inf"), "", "0", "x" * 300, "\x1b[2J", "\ud800", "é\u202e", [], {}, [[]], [{}], {"a": {}}, [0] * 50,
+    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, 10**19, 10**40, 0.5, -0.0, 1e308, 5e-324,
+    float("nan"), float("inf"), "", "0", "x" * 300, "x" * 300 + ".toml", "\0.toml", "/dev/zero", "\x1b[2J",
+    "\ud800", "é\u202e", [], {}, [[]], [{}], {"a": {}}, [0] * 50,
 ]  # fmt: skip
 TOKENS = [
     b"NaN",
