@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from devices import circumstances
 from devices.connection import AgentDied, Connection, RequestFailed
 from devices.links.link import Link
 from devices.measurement import NodeTimes, Visit
@@ -114,10 +115,11 @@ class AgentProcess:
 
     def busy_processes(self, seconds: float) -> Sequence[Mapping[str, Any]]:
         """Other programs that ran on the target during so many seconds: `pid`, `name`, `processors`."""
-        found = self._connection.request("busy_processes", seconds=seconds).get("processes")
-        if not isinstance(found, list):
-            raise AgentDied("the agent's answer lacks processes")
-        return found
+        answer = self._connection.request("busy_processes", seconds=seconds)
+        try:
+            return circumstances.programs(answer.get("processes"))
+        except ValueError as error:
+            raise AgentDied(f"the agent's answer is wrong: {error}") from error
 
     def load(self, name: str, onnx: bytes) -> None:
         """Load a graph under a name."""
@@ -132,9 +134,12 @@ class AgentProcess:
             plan["evict_bytes"] = self._eviction_bytes()
         answer = self._connection.request("time", b"", self._device.graph_timeout_s, id=name, plan=plan)
         try:
-            return Visit.from_json(answer)
+            visit = Visit.from_json(answer)
         except ValueError as error:
             raise AgentDied(f"the agent's answer is {error}") from error
+        if len(visit.wall_ns) > samples:
+            raise AgentDied(f"the agent took {len(visit.wall_ns)} samples, {samples} were asked for")
+        return visit
 
     def node_times(self, name: str, onnx: bytes) -> NodeTimes:
         """Run a graph under the runtime's own profiler; RequestFailed where the runtime has none."""
@@ -172,8 +177,8 @@ class AgentProcess:
 
 
 def _object(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A part of an answer that must be an object; a target may answer anything."""
-    part = answer.get(name)
-    if not isinstance(part, dict):
-        raise AgentDied(f"the agent's answer lacks {name}")
-    return part
+    """Circumstances in an answer; a target may answer anything."""
+    try:
+        return circumstances.checked(answer.get(name), name)
+    except ValueError as error:
+        raise AgentDied(f"the agent's answer is wrong: {error}") from error

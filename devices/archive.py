@@ -8,21 +8,29 @@ import zipfile
 from importlib import resources
 
 BOOTSTRAP = """
-import os, sys, tempfile
-size, token = int(sys.argv[1]), sys.argv[2]
+import sys
 sys.path[:] = [entry for entry in sys.path if entry]
+import os, tempfile
+size, token = int(sys.argv[1]), sys.argv[2]
+program = sys.stdin.buffer.read(size)
+if len(program) < size:
+    sys.exit("the agent's program did not arrive whole")
 handle, path = tempfile.mkstemp(suffix=".zip")
-with os.fdopen(handle, "wb") as file:
-    file.write(sys.stdin.buffer.read(size))
-sys.path.insert(0, path)
 try:
+    with os.fdopen(handle, "wb") as file:
+        file.write(program)
+    sys.path.insert(0, path)
     from devices.agent.main import main
 finally:
-    sys.path.remove(path)
     os.unlink(path)
+sys.path.remove(path)
 main(token)
 """
-"""Reads the archive from stdin, imports the agent from it, and leaves nothing behind."""
+"""Reads the archive from stdin, imports the agent from it, and leaves nothing behind.
+
+The folder it is started in goes off the path before anything is imported: what lies there (a cloned
+repository with a `tempfile.py`) is not run.
+"""
 
 
 @functools.cache

@@ -13,14 +13,16 @@ import time
 from types import TracebackType
 from typing import IO
 
-from devices.agent import frames
+from devices.agent import frames, strict_json
 from devices.archive import BOOTSTRAP, archive
 from devices.links.link import Link
 
 LARGEST_BANNER_BYTES = 64 * 1024
 START_TIMEOUT_S = 60.0
 EXIT_TIMEOUT_S = 0.2
+KILL_TIMEOUT_S = 5.0
 LAST_WORDS_BYTES = 2000
+LONGEST_ERROR = 4000
 
 
 class DeviceError(Exception):
@@ -56,6 +58,7 @@ class Connection:
         self._link = link
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
+        self._asked = 0
 
     def __enter__(self) -> Connection:
         """Start the agent, send it its own program, wait for its greeting."""
@@ -89,7 +92,9 @@ class Connection:
                 if stream is not None:
                     with contextlib.suppress(OSError):
                         stream.close()
-            self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                # a process that waits for a device inside the kernel ends when that answers
+                self._process.wait(KILL_TIMEOUT_S)
             self._process = None
         if self._errors is not None:
             self._errors.close()
@@ -100,14 +105,18 @@ class Connection:
     ) -> frames.Header:
         """Ask one thing and wait for its answer."""
         self._wait_at_most(timeout_s)
-        self._write(frames.encode({"verb": verb, **fields}, payload))
+        self._asked += 1
+        self._write(frames.encode({"verb": verb, "number": self._asked, **fields}, payload))
         self._write(payload)
         try:
-            header, _ = frames.read(self._read_exactly)
+            header, _ = frames.read(self._read_exactly, largest_payload_bytes=0)
         except (frames.FrameError, EOFError) as error:
             raise AgentDied(f"{error}{self._last_words()}") from error
+        if header.pop("number", None) != self._asked:
+            # the answer to a request that was given up, or a second one
+            raise AgentDied("the agent answered another request than the last")
         if "error" in header:
-            raise RequestFailed(str(header["error"]))
+            raise RequestFailed(str(header["error"])[:LONGEST_ERROR])
         return header
 
     def _wait_at_most(self, timeout_s: float) -> None:
@@ -122,7 +131,7 @@ class Connection:
 
     def _await_greeting(self, token: bytes) -> None:
         """Discard what a login shell may print before the agent speaks."""
-        seen = b""
+        seen = bytearray()
         while not seen.endswith(token):
             byte = self._read_exactly(1)
             if not byte:
@@ -178,7 +187,7 @@ class Connection:
         descriptor = self._errors.fileno()  # read apart from the offset at which the agent writes
         size = os.fstat(descriptor).st_size
         words = os.pread(descriptor, LAST_WORDS_BYTES, max(0, size - LAST_WORDS_BYTES))
-        text = words.decode("utf-8", "replace").strip()
+        text = strict_json.harmless(words.decode("utf-8", "replace")).strip()
         return f"{end}; its last words: {text}" if text else end
 
 

@@ -74,7 +74,7 @@ def _clock(examined: Examination) -> Iterator[Finding]:
             _clock_range(state.get("cpu_mhz"), highest),
             "sudo cpupower frequency-set -g performance",
         )
-    if limit and highest and limit < 0.97 * highest:
+    if limit and highest and 0 < limit < 0.97 * highest:
         yield Finding(
             "serious",
             f"the clock is limited to {limit:.0f} of {highest:.0f} MHz",
@@ -100,7 +100,11 @@ def _clock(examined: Examination) -> Iterator[Finding]:
 
 
 def _clock_range(now_mhz: object, highest_mhz: object) -> str:
-    if isinstance(now_mhz, int | float) and isinstance(highest_mhz, int | float) and now_mhz < highest_mhz:
+    if (
+        isinstance(now_mhz, int | float)
+        and isinstance(highest_mhz, int | float)
+        and 0 < now_mhz < highest_mhz
+    ):
         slower = highest_mhz / now_mhz - 1
         return f"it ran at {now_mhz:.0f} of {highest_mhz:.0f} MHz just now: up to {slower:.0%} slower"
     return "short graphs are measured at a lower clock than long ones"

@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+LONGEST_NS = 10**15
+"""Eleven days: beyond it a sample, or one of its parts, is no measurement."""
+MOST_RUNS = 10**9
+
 
 @dataclass(frozen=True, slots=True)
 class Graph:
@@ -34,11 +38,15 @@ class Visit:
     settled: bool
 
     def __post_init__(self) -> None:
-        """Raise ValueError for no samples, or samples that took no time."""
-        if self.runs_per_sample < 1 or not self.wall_ns or min(self.wall_ns) <= 0:
+        """Raise ValueError for no samples, or samples that took no time or took days."""
+        if not 1 <= self.runs_per_sample <= MOST_RUNS or not self.wall_ns or min(self.wall_ns) <= 0:
             raise ValueError("a visit needs samples that took time")
         if self.cpu_ns is not None and len(self.cpu_ns) != len(self.wall_ns):
             raise ValueError("wall_ns and cpu_ns differ in length")
+        if max(self.wall_ns) > LONGEST_NS or self.warmup_runs < 0:
+            raise ValueError("samples of more than days, or fewer than no runs before them")
+        if self.cpu_ns is not None and not 0 <= min(self.cpu_ns) <= max(self.cpu_ns) <= LONGEST_NS:
+            raise ValueError("CPU time runs forwards, and not for days")
 
     def joined(self, later: Visit) -> Visit:
         """The samples of this visit and a later one of the same graph in the same process, as one."""
@@ -98,13 +106,15 @@ class NodeTimes:
             raise ValueError("node times need runs, and a whole for each")
         if any(len(run) != len(self.nodes) for run in self.us):
             raise ValueError("a run tells more or fewer nodes than there are names")
+        if not all(0 <= time <= LONGEST_NS for run in (*self.us, self.run_us) for time in run):
+            raise ValueError("times of nodes run forwards, and not for days")
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> NodeTimes:
         """Read the fields that `to_json` writes; ValueError when one is missing or of another type."""
         try:
-            names = tuple(str(name) for name in fields["nodes"])
-            return cls(names, tuple(_wholes(run) for run in fields["us"]), _wholes(fields["run_us"]))
+            runs = tuple(_wholes(run) for run in _list(fields["us"]))
+            return cls(tuple(map(_text, _list(fields["nodes"]))), runs, _wholes(fields["run_us"]))
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not the times of nodes: {error!r}") from error
 
@@ -123,10 +133,20 @@ def _whole(value: object) -> int:
     return value
 
 
-def _wholes(values: object) -> tuple[int, ...]:
+def _list(values: object) -> list[Any] | tuple[Any, ...]:
     if not isinstance(values, (list, tuple)):
         raise TypeError(f"{values!r:.80} is not a list")
-    return tuple(_whole(value) for value in values)
+    return values
+
+
+def _wholes(values: object) -> tuple[int, ...]:
+    return tuple(_whole(value) for value in _list(values))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.80} is not a text")
+    return value
 
 
 def _truth(value: object) -> bool:

@@ -124,7 +124,7 @@ class Round:
         self._read_conditions(running)
 
     def _read_conditions(self, running: DeviceProcess) -> None:
-        self.conditions.append({"process": self._process, **running.conditions()})
+        self.conditions.append({**running.conditions(), "process": self._process})
 
     def _group(self, running: DeviceProcess, group: Sequence[Graph]) -> Iterator[Reading]:
         """Load a group, go through it several times, drop it; a graph's reading comes with its last visit."""
@@ -150,7 +150,10 @@ class Round:
     def _visit(self, running: DeviceProcess, name: str, visits: dict[str, Visit | None]) -> None:
         """Time a graph at one moment, and add the samples to those of the moments before."""
         found, before = running.time(_loaded(name), self.sampling.samples), visits[name]
-        visits[name] = found if before is None else before.joined(found)
+        try:
+            visits[name] = found if before is None else before.joined(found)
+        except ValueError as error:
+            raise AgentDied(f"the agent's answers contradict each other: {error}") from error
 
     def _inside(self, running: DeviceProcess, graph: Graph) -> Reading:
         found: list[NodeTimes] = []

@@ -64,10 +64,15 @@ def is_contended(visit: Visit) -> bool:
 def visit_ms(visit: Visit) -> float:
     """Median latency of one inference over the samples that were not preempted.
 
-    Where every sample was, the thread's CPU time stands in: it leaves out what other programs took.
+    Where every sample was, the thread's CPU time stands in: it leaves out what other programs took. A thread
+    clock that stood still tells nothing, and the wall time counts.
     """
-    clean = np.asarray(visit.wall_ns, np.float64)[unpreempted(visit)]
-    times = clean if clean.size else np.asarray(visit.cpu_ns, np.float64)
+    times = np.asarray(visit.wall_ns, np.float64)
+    clean = times[unpreempted(visit)]
+    if clean.size:
+        times = clean
+    elif visit.cpu_ns is not None and np.median(visit.cpu_ns) > 0:
+        times = np.asarray(visit.cpu_ns, np.float64)
     return float(np.median(times)) / visit.runs_per_sample / 1e6
 
 

@@ -26,12 +26,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, TypeAlias, TypeVar
 
+from devices.circumstances import checked
 from devices.disturbances import Disturbance, RoundEvidence, disturbances
 from devices.measurement import NodeTimes, Visit
 from devices.rounds import FAILURES, Reading
 from devices.statistics import Summary, visit_ms
 from devices.verdicts import Progress, Status, Verdict, verdict, why_disturbed
 from hwprofile.profile_lines import (
+    LARGEST_COUNT,
     LARGEST_LINE_BYTES,
     Header,
     ProfileError,
@@ -40,6 +42,8 @@ from hwprofile.profile_lines import (
     read_header,
     read_lines,
     reason,
+    text,
+    whole,
 )
 
 Found = TypeVar("Found")
@@ -129,7 +133,7 @@ class Profile:
             raise ValueError(f"unknown row {kind!r}")
 
     def _apply_visit(self, row: Mapping[str, Any]) -> None:
-        name, number = str(row["name"]), int(row["round"])
+        name, number = text(row, "name"), whole(row, "round")
         of_graph = self.visits.setdefault(name, {})
         if number in of_graph:
             raise ValueError(f"{name} was measured twice in round {number}")
@@ -140,10 +144,10 @@ class Profile:
             of_graph[number] = Visit.from_json(row)
             self.timed_s += sum(row["wall_ns"]) / 1e9
         self.kinds[name] = row["row"]
-        self.last_process = max(self.last_process, int(row["process"]))
+        self.last_process = max(self.last_process, whole(row, "process"))
 
     def _apply_inside(self, row: Mapping[str, Any]) -> None:
-        name, number = str(row["name"]), int(row["round"])
+        name, number = text(row, "name"), whole(row, "round")
         of_graph = self.insides.setdefault(name, {})
         if number in of_graph:
             raise ValueError(f"{name} was looked into twice in round {number}")
@@ -151,18 +155,18 @@ class Profile:
         of_graph[number] = None if failed else NodeTimes.from_json(row)
         if failed:
             self._apply_error(name, row)
-        self.last_process = max(self.last_process, int(row["process"]))
+        self.last_process = max(self.last_process, whole(row, "process"))
 
     def _apply_error(self, name: str, row: Mapping[str, Any]) -> None:
         if row["failure"] not in FAILURES:
             raise ValueError(f"unknown failure {row['failure']!r}")
-        self.errors.setdefault(name, []).append(str(row["error"]))
+        self.errors.setdefault(name, []).append(text(row, "error"))
         self.timeouts[name] += row["failure"] == "timeout"
 
     def _apply_reference(self, row: Mapping[str, Any]) -> None:
-        self.reference_name = str(row["name"])
-        self.references.setdefault(int(row["round"]), []).append(Visit.from_json(row))
-        self.last_process = max(self.last_process, int(row["process"]))
+        self.reference_name = text(row, "name")
+        self.references.setdefault(whole(row, "round"), []).append(Visit.from_json(row))
+        self.last_process = max(self.last_process, whole(row, "process"))
 
     def _apply_chosen(self, row: Mapping[str, Any]) -> None:
         chosen = row["networks"]
@@ -171,9 +175,14 @@ class Profile:
         self.chosen = dict(chosen)
 
     def _apply_round(self, row: Mapping[str, Any]) -> None:
-        number = int(row["round"])
-        conditions = tuple(dict(state) for state in row["conditions"])
-        self.ends[number] = RoundEnd(number, conditions, float(row["seconds"]))
+        number = whole(row, "round")
+        states, seconds = row["conditions"], row["seconds"]
+        if not isinstance(states, list):
+            raise ValueError("conditions are no list")
+        if type(seconds) not in (int, float) or not 0 <= seconds <= LARGEST_COUNT:
+            raise ValueError(f"seconds is no length of time: {seconds!r:.80}")
+        conditions = tuple(checked(state, "conditions") for state in states)
+        self.ends[number] = RoundEnd(number, conditions, float(seconds))
         self._disturbances = {}
 
     def _apply_end(self, row: Mapping[str, Any]) -> None:
@@ -325,7 +334,12 @@ class ProfileWriter:
         self._write(row)
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(row, separators=(",", ":")).encode("utf-8") + b"\n")
+        line = json.dumps(row, separators=(",", ":")).encode("utf-8") + b"\n"
+        if len(line) > LARGEST_LINE_BYTES:
+            raise ProfileError(
+                f"a line of {len(line)} bytes would not be read back: the device tells too much"
+            )
+        self._file.write(line)
         self._file.flush()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -10,12 +9,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from devices.agent import strict_json
+from devices.circumstances import checked
 from devices.schedule import Goal
 from hwprofile.errors import UserError
 
 SCHEMA_VERSION = 2
 LARGEST_LINE_BYTES = 4_000_000
 LARGEST_FILE_BYTES = 1_000_000_000
+LARGEST_COUNT = 1_000_000_000
 
 UNITS = {
     "wall_ns": "nanoseconds of one sample, all of its inferences together",
@@ -52,6 +54,14 @@ class Header:
     inline: bool = False
     created: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a field of another type, or circumstances that no device tells."""
+        texts = (self.device, self.subject, self.created, "" if self.space is None else self.space)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(self.inline, bool):
+            raise ValueError("device, subject, space and created are texts, inline is true or false")
+        checked(self.identity, "identity")
+        checked(self.software, "software")
+
     def to_json(self) -> dict[str, Any]:
         """The header as JSON values."""
         return {"schema_version": SCHEMA_VERSION, "file": "hwprofile-profile", **asdict(self), "units": UNITS}
@@ -63,8 +73,8 @@ class Header:
         missing = [name for name in names if name not in fields]
         if missing:
             raise ValueError(f"the header lacks {', '.join(missing)}")
-        if not isinstance(fields["identity"], dict) or not isinstance(fields["goal"], dict):
-            raise ValueError("identity and goal are objects")
+        if not isinstance(fields["goal"], dict):
+            raise ValueError("the goal is no object")
         try:
             goal = Goal(**fields["goal"])
         except TypeError as error:
@@ -113,11 +123,27 @@ def read_header(path: Path, line: bytes) -> Header:
 def json_object(line: bytes) -> dict[str, Any]:
     """The JSON object in a line; ValueError for anything else."""
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError("not JSON") from error
+        value = strict_json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
+    return value
+
+
+def whole(row: Mapping[str, Any], name: str) -> int:
+    """A count in a row; ValueError where it is none."""
+    value = row[name]
+    if type(value) is not int or not 0 <= value <= LARGEST_COUNT:
+        raise ValueError(f"{name} is no count: {value!r:.80}")
+    return value
+
+
+def text(row: Mapping[str, Any], name: str) -> str:
+    """A text in a row; ValueError where it is none."""
+    value = row[name]
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is no text: {value!r:.80}")
     return value
 
 

@@ -5,13 +5,19 @@
 Both sides read with these limits, so a broken or hostile peer cannot make the other allocate at will.
 """
 
+import io
 import json
 import struct
 from typing import Any, Callable, Dict, Tuple
 
+from devices.agent import strict_json
+
 MAGIC = b"HWP1"
-LARGEST_HEADER_BYTES = 16 * 1024 * 1024
+LARGEST_HEADER_BYTES = 4 * 1000 * 1000
+"""Of a request or an answer; the largest that was seen, times inside a whole network, has 20 kB."""
 LARGEST_PAYLOAD_BYTES = 4 * 1024 * 1024 * 1024
+PIECE_BYTES = 1024 * 1024
+"""Payloads are read in such pieces: memory grows with what came, not with what was announced."""
 _PREFIX = struct.Struct(">4sIQ")
 
 Header = Dict[str, Any]
@@ -22,18 +28,28 @@ class FrameError(Exception):
 
 
 def encode(header: Header, payload: bytes = b"") -> bytes:
-    """Prefix and header of a frame; the payload is written after it, uncopied."""
-    text = json.dumps(header, separators=(",", ":")).encode("utf-8")
+    """Prefix and header of a frame; the payload is written after it, uncopied.
+
+    Raises:
+        FrameError: the frame is too large, or the header holds what JSON cannot.
+    """
+    try:
+        text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FrameError("a header cannot be sent: {}".format(error)) from error
     if len(text) > LARGEST_HEADER_BYTES or len(payload) > LARGEST_PAYLOAD_BYTES:
         raise FrameError("a frame of {} + {} bytes is too large".format(len(text), len(payload)))
     return _PREFIX.pack(MAGIC, len(text), len(payload)) + text
 
 
-def read(read_exactly: Callable[[int], bytes]) -> Tuple[Header, bytes]:
+def read(
+    read_exactly: Callable[[int], bytes], largest_payload_bytes: int = LARGEST_PAYLOAD_BYTES
+) -> Tuple[Header, bytes]:
     """Read one frame.
 
     Args:
         read_exactly: gives exactly that many bytes, or fewer when the stream has ended.
+        largest_payload_bytes: a longer payload is refused before any of it is read.
 
     Raises:
         EOFError: the stream ended before a frame began.
@@ -47,19 +63,27 @@ def read(read_exactly: Callable[[int], bytes]) -> Tuple[Header, bytes]:
     magic, header_length, payload_length = _PREFIX.unpack(prefix)
     if magic != MAGIC:
         raise FrameError("not a frame: it begins with {!r}".format(prefix[:16]))
-    if header_length > LARGEST_HEADER_BYTES or payload_length > LARGEST_PAYLOAD_BYTES:
+    if header_length > LARGEST_HEADER_BYTES or payload_length > largest_payload_bytes:
         raise FrameError("a frame of {} + {} bytes is refused".format(header_length, payload_length))
-    text = read_exactly(header_length)
-    payload = read_exactly(payload_length)
-    if len(text) < header_length or len(payload) < payload_length:
-        raise FrameError("the stream ended inside a frame")
-    return _header(text), payload
+    text = _in_pieces(read_exactly, header_length)
+    return _header(text), _in_pieces(read_exactly, payload_length)
+
+
+def _in_pieces(read_exactly: Callable[[int], bytes], size: int) -> bytes:
+    data = io.BytesIO()
+    while size:
+        part = read_exactly(min(size, PIECE_BYTES))
+        if not part:
+            raise FrameError("the stream ended inside a frame")
+        data.write(part)
+        size -= len(part)
+    return data.getvalue()
 
 
 def _header(text: bytes) -> Header:
     try:
-        header = json.loads(text.decode("utf-8"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        header = strict_json.loads(text)
+    except ValueError as error:
         raise FrameError("the header of a frame is not JSON: {}".format(error)) from error
     if not isinstance(header, dict):
         raise FrameError("the header of a frame is not a JSON object")

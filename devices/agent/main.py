@@ -1,4 +1,4 @@
-"""The agent's loop: read a request, do it, answer.
+"""The agent's loop: read a request, do it, answer with its number.
 
 Verbs: `describe` (identity), `conditions`, `load` (payload: a graph), `time`, `unload`, and `node_times`
 (payload: a graph). An error of a request is an answer, not an end; the agent ends when its input ends.
@@ -6,7 +6,7 @@ Verbs: `describe` (identity), `conditions`, `load` (payload: a graph), `time`, `
 
 import os
 import sys
-from typing import BinaryIO, Callable, Dict
+from typing import Any, BinaryIO, Dict, Tuple
 
 from devices.agent import (
     conditions,
@@ -15,6 +15,7 @@ from devices.agent import (
     litert_runtime,
     onnxruntime_runtime,
     pytorch_runtime,
+    requests,
     timing,
 )
 
@@ -26,6 +27,11 @@ A module has `NAME`; `version()`, which imports no runtime; and `load(artefact, 
 what else the runtime tells of itself, and `node_times(artefact, settings, plan)`, times inside a graph.
 """
 
+MOST_LOADED = 1000
+MOST_PROFILED_RUNS = 1000
+LONGEST_WATCH_S = 60.0
+LONGEST_ERROR = 4000
+
 
 class Agent:
     """The loaded graphs of one process, and the verbs that a host may call."""
@@ -36,30 +42,25 @@ class Agent:
 
     def answer(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Do one request and give the header of the answer."""
-        verbs: Dict[str, Callable[[frames.Header, bytes], frames.Header]] = {
-            "describe": self.describe,
-            "conditions": self.conditions,
-            "load": self.load,
-            "time": self.time,
-            "unload": self.unload,
-            "node_times": self.node_times,
-            "busy_processes": self.busy_processes,
-        }
-        verb = verbs.get(str(header.get("verb")))
-        if verb is None:
-            return {"error": "unknown verb {!r}; known: {}".format(header.get("verb"), ", ".join(verbs))}
+        name = header.get("verb")
+        if not isinstance(name, str) or name not in VERBS:
+            return _refused("unknown verb {!r:.80}; known: {}".format(name, ", ".join(VERBS)))
         try:
-            return verb(header, payload)
+            requests.only(header, ("verb", "number") + VERBS[name])
+            found: frames.Header = getattr(self, name)(header, payload)
+            return found
         except Exception as error:  # a graph that a runtime refuses must not end the other measurements
-            return {"error": "{}: {}".format(type(error).__name__, error)}
+            return _refused("{}: {}".format(type(error).__name__, error))
 
     def describe(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Identity of this target under a runtime; binds the process to as many processors as threads."""
-        runtime = RUNTIMES[header["runtime"]]
+        runtime = _runtime(header)
+        detailed = requests.truth(header, "detailed")
+        threads = requests.whole(header, "threads", 1, requests.MOST_THREADS)
         target = dict(identity.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
-        identity.pin(int(header["threads"]))
+        identity.pin(threads)
         software = identity.software()
-        if header.get("detailed") and hasattr(runtime, "details"):
+        if detailed and hasattr(runtime, "details"):
             software.update(runtime.details())
         return {"identity": target, "software": software}
 
@@ -69,36 +70,68 @@ class Agent:
 
     def busy_processes(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Which other programs run on the target."""
-        return {"processes": conditions.busy_processes(float(header["seconds"]))}
+        seconds = requests.number(header, "seconds", 0.001, LONGEST_WATCH_S)
+        return {"processes": conditions.busy_processes(seconds)}
 
     def load(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Load the graph in the payload under the id of the request."""
-        graph = RUNTIMES[header["runtime"]].load(payload, header["settings"])
-        self._drop(header["id"])
-        self.loaded[header["id"]] = timing.Timed(graph)
+        name = requests.text(header, "id")
+        self._drop(name)
+        if len(self.loaded) >= MOST_LOADED:
+            raise ValueError("{} graphs are loaded already; unload some".format(len(self.loaded)))
+        graph = _runtime(header).load(payload, requests.settings(header))
+        self.loaded[name] = timing.Timed(graph)
         return {"notes": graph.notes}
 
     def time(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Time a loaded graph."""
-        return self.loaded[header["id"]].visit(timing.Plan(**header["plan"]))
+        name = requests.text(header, "id")
+        if name not in self.loaded:
+            raise requests.RequestError("no graph is loaded under the id {!r}".format(name))
+        return self.loaded[name].visit(timing.Plan.from_request(requests.part(header, "plan")))
 
     def node_times(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Time the nodes inside the graph in the payload, by the runtime's own profiler."""
-        runtime = RUNTIMES[header["runtime"]]
+        runtime = _runtime(header)
         if not hasattr(runtime, "node_times"):
             raise ValueError("{} does not tell the times of nodes".format(runtime.NAME))
-        found: frames.Header = runtime.node_times(payload, header["settings"], header["plan"])
+        plan = requests.part(header, "plan")
+        requests.only(plan, ("warmup_runs", "runs"))
+        requests.whole(plan, "warmup_runs", 0, MOST_PROFILED_RUNS)
+        requests.whole(plan, "runs", 1, MOST_PROFILED_RUNS)
+        found: frames.Header = runtime.node_times(payload, requests.settings(header), plan)
         return found
 
     def unload(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Drop a loaded graph."""
-        self._drop(header["id"])
+        self._drop(requests.text(header, "id"))
         return {}
 
     def _drop(self, name: str) -> None:
         timed = self.loaded.pop(name, None)
         if timed is not None:
             timed.graph.close()
+
+
+VERBS: Dict[str, Tuple[str, ...]] = {
+    "describe": ("runtime", "threads", "detailed"),
+    "conditions": (),
+    "load": ("id", "runtime", "settings"),
+    "time": ("id", "plan"),
+    "unload": ("id",),
+    "node_times": ("id", "runtime", "settings", "plan"),
+    "busy_processes": ("seconds",),
+}
+"""What a host may ask, and the fields of each; the methods of `Agent` have the same names."""
+
+
+def _runtime(header: frames.Header) -> Any:
+    return RUNTIMES[requests.choice(header, "runtime", RUNTIMES)]
+
+
+def _refused(why: str) -> frames.Header:
+    """An error as an answer; runtimes write long ones, and bytes that are no characters."""
+    return {"error": why[:LONGEST_ERROR].encode("utf-8", "replace").decode("utf-8")}
 
 
 def main(token: str) -> None:
@@ -112,12 +145,16 @@ def main(token: str) -> None:
             header, payload = frames.read(source.read)
         except EOFError:
             return
-        write(sink, agent.answer(header, payload))
+        write(sink, agent.answer(header, payload), header.get("number"))
 
 
-def write(sink: BinaryIO, header: frames.Header) -> None:
-    """Send one answer."""
-    sink.write(frames.encode(header))
+def write(sink: BinaryIO, header: frames.Header, number: Any) -> None:
+    """Send one answer, with the number of its request."""
+    try:
+        data = frames.encode(dict(header, number=number))
+    except frames.FrameError as error:
+        data = frames.encode(dict(_refused("the answer cannot be sent: {}".format(error)), number=number))
+    sink.write(data)
     sink.flush()
 
 

@@ -7,14 +7,32 @@ clock; raw samples are returned and judged elsewhere.
 import gc
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Callable, Dict, List
 
+from devices.agent import requests
 from devices.agent.loaded import Loaded
 
 Run = Callable[[], Any]
 
 LARGEST_RUNS_PER_SAMPLE = 100000
+LONGEST_VISIT_MS = 600000.0
+WHOLES = {
+    "samples": (1, 10000),
+    "fewest_samples": (1, 10000),
+    "warmup_runs": (0, 100000),
+    "rewarm_runs": (0, 1000),
+    "evict_bytes": (0, 1 << 30),
+}
+NUMBERS = {
+    "visit_ms": (0.0, LONGEST_VISIT_MS),
+    "sample_ms": (0.0, 10000.0),
+    "warmup_ms": (0.0, 60000.0),
+    "settle": (0.0, 1.0),
+    "ceiling_ms": (0.0, 60000.0),
+    "rewarm_ms": (0.0, 10000.0),
+}
+"""Lowest and highest value of each field of a plan: no request lasts for ever or fills memory."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,23 @@ class Plan:
     rewarm_ms: float = 1.0
     thread_clock: bool = True
     evict_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise RequestError for a value of another type or out of its limits."""
+        values = vars(self)
+        for name, (fewest, most) in WHOLES.items():
+            requests.whole(values, name, fewest, most)
+        for name, (lowest, highest) in NUMBERS.items():
+            requests.number(values, name, lowest, highest)
+        requests.truth(values, "thread_clock")
+        if self.samples * self.sample_ms > LONGEST_VISIT_MS:
+            raise requests.RequestError("samples x sample_ms is over {:.0f} ms".format(LONGEST_VISIT_MS))
+
+    @classmethod
+    def from_request(cls, sent: Dict[str, Any]) -> "Plan":
+        """The plan in a request, all fields optional; RequestError for an unknown or a wrong one."""
+        requests.only(sent, [field.name for field in fields(cls)])
+        return cls(**sent)
 
 
 class Timed:
@@ -109,6 +144,7 @@ def _evictor(size: int) -> Callable[[], None]:
     import numpy
 
     if size not in _eviction:
+        _eviction.clear()  # one block, whatever sizes are asked for
         _eviction[size] = numpy.zeros(size, numpy.uint8)
     data = _eviction[size]
 

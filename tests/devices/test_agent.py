@@ -21,7 +21,7 @@ from onnx import TensorProto
 
 from devices.agent import frames, onnxruntime_runtime
 from devices.archive import BOOTSTRAP, archive
-from devices.connection import Connection, RequestFailed
+from devices.connection import AgentDied, Connection, RequestFailed
 from devices.links.link import Link
 from devices.links.local import LocalLink
 from devices.settings import Settings
@@ -271,10 +271,20 @@ def test_a_request_about_something_unknown_is_an_answer(
     assert_well(agent, tiny)
 
 
-@pytest.mark.parametrize("plan", [{"patience": 3}, {"samples": "three"}, ["samples"], None])
-def test_a_malformed_plan_is_an_answer(agent: Connection, tiny: bytes, plan: object) -> None:
+@pytest.mark.parametrize(
+    ("plan", "named"),
+    [
+        ({"patience": 3}, "unknown field 'patience'"),
+        ({"samples": "three"}, "samples must be a whole number"),
+        (["samples"], "plan must be an object"),
+        (None, "plan must be an object"),
+    ],
+)
+def test_a_malformed_plan_is_an_answer_that_names_the_field(
+    agent: Connection, tiny: bytes, plan: object, named: str
+) -> None:
     load(agent, tiny)
-    with pytest.raises(RequestFailed, match="TypeError"):
+    with pytest.raises(RequestFailed, match=f"RequestError: {named}"):
         agent.request("time", id="graph", plan=plan)
     assert_well(agent, tiny)
 
@@ -424,3 +434,34 @@ def test_an_agent_that_cannot_be_imported_leaves_no_file_behind(scratch: Path) -
         assert process.returncode != 0
     assert was_used(scratch)
     assert list(scratch.iterdir()) == []
+
+
+def test_a_full_disk_is_told_and_leaves_no_file_behind(scratch: Path) -> None:
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
+    with pytest.raises(AgentDied, match=r"OSError: .*File too large"):
+        Connection(PythonLink(sys.executable, before=full)).__enter__()
+    assert was_used(scratch)
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_program_that_does_not_arrive_whole_is_not_run(scratch: Path) -> None:
+    with tempfile.TemporaryFile() as errors:
+        process = LocalLink().start(["-c", BOOTSTRAP, str(len(archive())), "TOKEN"], errors)
+        assert process.stdin is not None
+        process.stdin.write(archive()[:-1])
+        assert end(process) == b""
+        errors.seek(0)
+        assert b"did not arrive whole" in errors.read()
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_lies_in_the_folder_where_a_command_is_typed_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: bytes
+) -> None:
+    names = ("tempfile", "random", "json", "onnxruntime", "numpy", "devices", "sitecustomize")
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w'); raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    with Connection(LocalLink()) as connection:
+        assert_well(connection, tiny)
+    assert not (tmp_path / "was_run").exists()

@@ -14,7 +14,7 @@ import pytest
 
 from devices import connection as connection_module
 from devices.agent import frames
-from devices.connection import LARGEST_BANNER_BYTES, AgentDied, Connection, RequestFailed
+from devices.connection import LARGEST_BANNER_BYTES, AgentDied, Connection, NoAnswer, RequestFailed
 from devices.links.local import LocalLink
 
 
@@ -201,17 +201,43 @@ GREET_THEN = (
         (b"", "the other side closed the stream"),
         (b"Segmentation fault (core dumped)", "not a frame: it begins with b'Segmentation fau'"),
         (frames.encode({"identity": {}})[:-1], "ended inside a frame"),
-        (frames.encode({"identity": {}}, b"payload"), "ended inside a frame"),
+        (frames.encode({"identity": {}}, b"payload"), "is refused"),
+        (frames.encode({"conditions": {}}), "answered another request"),
+        (frames.encode({"conditions": {}, "number": 2}), "answered another request"),
         (b"HWP1" + b"\xff" * 12, "is refused"),
         (b"HWP1" + bytes(3) + b"\x02" + bytes(8) + b"[]", "not a JSON object"),
     ],
-    ids=["nothing", "text", "half a header", "no payload", "too large", "no object"],
+    ids=["nothing", "text", "half a header", "payload", "no number", "number", "too large", "no object"],
 )
 def test_what_is_no_answer_is_an_agent_that_died(said: bytes, message: str) -> None:
     with Connection(ScriptLink(GREET_THEN.format(said))) as connection:
         with pytest.raises(AgentDied) as caught:
             connection.request("conditions")
         assert message in str(caught.value)
+
+
+ANSWER_TWICE = (
+    "import os, sys\n"
+    "sys.stdin.buffer.read(int(sys.argv[1]))\n"
+    "os.write(1, sys.argv[2].encode() + {!r})\n"
+    "sys.stdin.buffer.read()\n"
+)
+
+
+def test_a_second_answer_to_one_request_is_not_taken_for_the_next() -> None:
+    twice = 2 * frames.encode({"conditions": {"load": 1}, "number": 1})
+    with Connection(ScriptLink(ANSWER_TWICE.format(twice))) as connection:
+        assert connection.request("conditions") == {"conditions": {"load": 1}}
+        with pytest.raises(AgentDied, match="answered another request than the last"):
+            connection.request("conditions")
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next() -> None:
+    with Connection(WatchedLink(on_describe("time.sleep(1); return 'late'"))) as connection:
+        with pytest.raises(NoAnswer):
+            describe(connection, timeout_s=0.2)
+        with pytest.raises(AgentDied, match="answered another request than the last"):
+            connection.request("conditions")
 
 
 # --- errors that are answers

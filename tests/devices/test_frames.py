@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import struct
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -16,12 +18,17 @@ from devices.agent.frames import FrameError
 
 NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
 
+TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from("\t\n"))
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**64) + 1, 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=12,
 )
-HEADERS = st.dictionaries(st.text(), JSON, max_size=5)
+HEADERS = st.dictionaries(TEXTS, JSON, max_size=5)
 PREFIX = struct.Struct(">4sIQ")
 
 
@@ -101,11 +108,27 @@ def test_a_length_over_its_limit_is_refused_before_anything_is_read(
     assert stream.asked == [PREFIX.size]
 
 
-def test_the_largest_lengths_are_not_refused() -> None:
-    stream = Recorder(PREFIX.pack(frames.MAGIC, frames.LARGEST_HEADER_BYTES, frames.LARGEST_PAYLOAD_BYTES))
-    with pytest.raises(FrameError, match="ended inside"):
-        frames.read(stream.read)
-    assert stream.asked[1:] == [frames.LARGEST_HEADER_BYTES, frames.LARGEST_PAYLOAD_BYTES]
+def test_memory_grows_with_what_came_and_not_with_what_was_announced() -> None:
+    largest = PREFIX.pack(frames.MAGIC, 2, frames.LARGEST_PAYLOAD_BYTES) + b"{}"
+    stream = Recorder(largest + bytes(3 * frames.PIECE_BYTES))
+    tracemalloc.start()
+    try:
+        with pytest.raises(FrameError, match="ended inside"):
+            frames.read(stream.read)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert max(stream.asked) == frames.PIECE_BYTES
+    assert peak < 8 * frames.PIECE_BYTES
+
+
+def test_a_reader_may_allow_smaller_payloads_only() -> None:
+    data = frame({}, b"12345")
+    assert frames.read(io.BytesIO(data).read, 5) == ({}, b"12345")
+    stream = Recorder(data)
+    with pytest.raises(FrameError, match="is refused"):
+        frames.read(stream.read, 4)
+    assert stream.asked == [PREFIX.size]
 
 
 @NO_DEADLINE
@@ -138,13 +161,66 @@ def test_a_header_that_is_no_object_is_refused(value: object) -> None:
         b"{'a': 1}",
         b'{"a": 1} trailing',
         b"[" * 100_000,
-        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": ' + b"9" * 21 + b"}",
+        b'{"a": ' + b"9" * 1_000_000 + b"}",
+        b'{"a": NaN}',
+        b'{"a": [-Infinity]}',
+        b'{"a": 1e999}',
+        b'{"a": 1, "b": 2, "a": 3}',
+        b'{"a": "\n"}',
     ],
-    ids=["empty", "open", "not utf-8", "python", "trailing", "deep", "long number"],
+    ids=[
+        "empty",
+        "open",
+        "not utf-8",
+        "python",
+        "trailing",
+        "deep",
+        "long number",
+        "very long number",
+        "NaN",
+        "infinite",
+        "overflow",
+        "same key twice",
+        "bare line feed",
+    ],
 )
 def test_a_header_that_is_no_json_is_refused(text: bytes) -> None:
     with pytest.raises(FrameError, match="not JSON"):
         frames.read(io.BytesIO(with_text(text)).read)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (rb"\ud800", "\ufffd"),
+        (rb"\uDFFFx", "\ufffdx"),
+        (rb"\ud83d\ude00", "\U0001f600"),
+        (rb"\u001b]0;title\u0007", "\ufffd]0;title\ufffd"),
+        (rb"ok\rno", "ok\ufffdno"),
+        (b"\xc2\x9b31m", "\ufffd31m"),
+        (rb"\t\n\\b\u00e9", "\t\n\\b\xe9"),
+    ],
+    ids=["half", "other half", "pair", "escape", "carriage return", "CSI", "harmless"],
+)
+def test_texts_are_made_fit_to_be_printed(text: bytes, read: str) -> None:
+    header, _ = frames.read(io.BytesIO(with_text(b'{"%s": ["%s"]}' % (text, text))).read)
+    assert header == {read: [read]}
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, b"bytes", object(), {1, 2}], ids=["nan", "inf", "bytes", "object", "set"]
+)
+def test_what_json_cannot_hold_is_not_written(value: object) -> None:
+    with pytest.raises(FrameError, match="cannot be sent"):
+        frames.encode({"value": value})
+
+
+def test_what_holds_itself_is_not_written() -> None:
+    circle: list[object] = []
+    circle.append(circle)
+    with pytest.raises(FrameError, match="cannot be sent"):
+        frames.encode({"value": circle})
 
 
 def test_a_header_over_the_limit_is_not_written() -> None:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.measurement import NodeTimes, Visit
+from devices.measurement import LONGEST_NS, MOST_RUNS, NodeTimes, Visit
 
 NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
 
-TIMES = st.integers(1, 2**62)
+TIMES = st.integers(1, LONGEST_NS)
 COUNTS = st.integers(1, 100_000)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -33,7 +33,7 @@ GOOD: dict[str, Any] = {
 @st.composite
 def visits(draw: st.DrawFn) -> Visit:
     wall = draw(st.lists(TIMES, min_size=1, max_size=12))
-    cpu = draw(st.none() | st.lists(st.integers(0, 2**62), min_size=len(wall), max_size=len(wall)))
+    cpu = draw(st.none() | st.lists(st.integers(0, LONGEST_NS), min_size=len(wall), max_size=len(wall)))
     return Visit(
         draw(COUNTS),
         tuple(wall),
@@ -47,6 +47,34 @@ def visits(draw: st.DrawFn) -> Visit:
 @given(visits())
 def test_a_visit_comes_back_from_json_as_it_was(visit: Visit) -> None:
     assert Visit.from_json(json.loads(json.dumps(visit.to_json()))) == visit
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"wall_ns": [1_000_000, LONGEST_NS + 1]},
+        {"cpu_ns": [900_000, -1]},
+        {"cpu_ns": [900_000, LONGEST_NS + 1]},
+        {"runs_per_sample": MOST_RUNS + 1},
+        {"warmup_runs": -1},
+    ],
+    ids=repr,
+)
+def test_a_time_that_nothing_takes_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"visit|days|forwards"):
+        Visit.from_json({**GOOD, **change})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"nodes": "a"}, {"nodes": {"a": 1}}, {"nodes": [1]}, {"us": [[-1]]}, {"run_us": [10**16]}],
+    ids=repr,
+)
+def test_nodes_are_texts_and_their_times_run_forwards(change: dict[str, Any]) -> None:
+    good = {"nodes": ["a"], "us": [[3]], "run_us": [4]}
+    assert NodeTimes.from_json(good).nodes == ("a",)
+    with pytest.raises(ValueError, match="nodes"):
+        NodeTimes.from_json({**good, **change})
 
 
 def test_a_visit_without_a_thread_clock_may_leave_its_field_out() -> None:

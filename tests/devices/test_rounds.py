@@ -12,11 +12,11 @@ from typing import IO
 import numpy as np
 import pytest
 
-from devices.agent_device import AgentDevice
+from devices.agent_device import AgentDevice, AgentProcess
 from devices.connection import AgentDied, RequestFailed
 from devices.device import Device
 from devices.links.local import LocalLink
-from devices.measurement import Graph
+from devices.measurement import Graph, Visit
 from devices.rounds import Reading, Round, Sampling
 from devices.settings import Settings
 
@@ -301,3 +301,23 @@ def test_an_agent_that_cannot_be_started_ends_the_round(
     monkeypatch.setattr("sys.executable", os.devnull)
     with pytest.raises(AgentDied, match="cannot be started"):
         readings_of(device, graphs, reference)
+
+
+def test_answers_that_contradict_each_other_cost_only_their_graph(
+    device: Device, graphs: list[Graph], reference: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = AgentProcess.time, 0
+
+    def changing(process: AgentProcess, name: str, samples: int) -> Visit:
+        nonlocal calls
+        calls += name.endswith("graph0")
+        visit = real(process, name, samples)
+        return dataclasses.replace(visit, runs_per_sample=calls) if name.endswith("graph0") else visit
+
+    monkeypatch.setattr(AgentProcess, "time", changing)
+    rng = np.random.default_rng(0)
+    readings = list(Round(device, graphs[:2], reference, rng, 0, Sampling(samples=1, passes=2)).readings())
+    failed = [reading for reading in readings if reading.failure]
+    assert [reading.graph for reading in failed] == ["graph0"]
+    assert "contradict each other" in (failed[0].error or "")
+    assert sorted(names(readings)) == ["graph0", "graph1"]

@@ -67,7 +67,10 @@ def test_where_every_sample_was_preempted_the_thread_clock_speaks() -> None:
 
 
 def test_a_thread_clock_that_stood_still_is_no_division_by_zero() -> None:
-    assert not unpreempted(visit([1.0], [0.0])).any()
+    still = visit([1.0, 3.0], [0.0, 0.0])
+    assert not unpreempted(still).any()
+    assert visit_ms(still) == pytest.approx(2.0)
+    assert summarise([still, still]).half_width == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize(("share", "contended"), [(0.0, False), (0.5, False), (0.6, True), (1.0, True)])
