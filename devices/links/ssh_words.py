@@ -87,7 +87,7 @@ _ADVICE = (
     (
         "IDENTIFICATION HAS CHANGED|host key for .* has changed",
         "its host key is not the one that is known: if it was set up anew, forget the old one "
-        "(ssh-keygen -R), connect once by hand with `{ssh}` and compare the fingerprint; if not, do not connect",
+        "(ssh-keygen -R), connect once by hand with `{ssh}` and compare the fingerprint; else do not connect",
     ),
     (
         "Host key verification failed|No .*host key is known",
