@@ -341,9 +341,3 @@ class ProfileWriter:
             )
         self._file.write(line)
         self._file.flush()
-
-
-def identity_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """What two identities differ in, as `key: one / other`; empty when they may be compared."""
-    keys = sorted(set(one) | set(other))
-    return [f"{key}: {one.get(key)} / {other.get(key)}" for key in keys if one.get(key) != other.get(key)]

@@ -17,6 +17,7 @@ from devices.agent import (
     pytorch_runtime,
     requests,
     timing,
+    watchdog,
 )
 
 RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime, litert_runtime, pytorch_runtime)}
@@ -46,7 +47,7 @@ class Agent:
         if not isinstance(name, str) or name not in VERBS:
             return _refused("unknown verb {!r:.80}; known: {}".format(name, ", ".join(VERBS)))
         try:
-            requests.only(header, ("verb", "number") + VERBS[name])
+            requests.only(header, ("verb", "number", "timeout_s") + VERBS[name])
             found: frames.Header = getattr(self, name)(header, payload)
             return found
         except Exception as error:  # a graph that a runtime refuses must not end the other measurements
@@ -136,16 +137,21 @@ def _refused(why: str) -> frames.Header:
 
 def main(token: str) -> None:
     """Greet with the host's token and serve until the input ends."""
-    source, sink = sys.stdin.buffer, _private_stdout()
+    sink, guard = _private_stdout(), watchdog.Watchdog()
+    guard.start()
+    source = guard.reading(sys.stdin.buffer.read)
     sink.write(token.encode("ascii"))
     sink.flush()
     agent = Agent()
     while True:
         try:
-            header, payload = frames.read(source.read)
+            header, payload = frames.read(source)
         except EOFError:
-            return
+            # at once: runtimes take their time to unload, and some crash over it
+            os._exit(0)
+        guard.begin(header.get("timeout_s"))
         write(sink, agent.answer(header, payload), header.get("number"))
+        guard.end()
 
 
 def write(sink: BinaryIO, header: frames.Header, number: Any) -> None:

@@ -21,7 +21,7 @@ from onnx import TensorProto
 
 from devices.agent import frames, onnxruntime_runtime
 from devices.archive import BOOTSTRAP, archive
-from devices.connection import AgentDied, Connection, RequestFailed
+from devices.connection import Connection, RequestFailed
 from devices.links.link import Link
 from devices.links.local import LocalLink
 from devices.settings import Settings
@@ -418,30 +418,20 @@ def was_used(folder: Path) -> bool:
     return folder.stat().st_mtime > 0
 
 
-def test_the_agent_leaves_no_file_behind(scratch: Path, tiny: bytes) -> None:
+def test_the_agent_writes_no_file(scratch: Path, tiny: bytes) -> None:
     with Connection(LocalLink()) as connection:
-        assert was_used(scratch)
-        assert list(scratch.iterdir()) == []
+        assert not was_used(scratch)
         assert_well(connection, tiny)
     assert list(scratch.iterdir()) == []
 
 
-def test_an_agent_that_cannot_be_imported_leaves_no_file_behind(scratch: Path) -> None:
+def test_an_agent_that_cannot_be_imported_writes_no_file(scratch: Path) -> None:
     with tempfile.TemporaryFile() as errors:
         # without site-packages, where an installed `devices` would take the place of the archive
         process = start(b"this is no archive", errors, PythonLink(sys.executable, "-I", "-S"))
         assert end(process) == b""
         assert process.returncode != 0
-    assert was_used(scratch)
-    assert list(scratch.iterdir()) == []
-
-
-def test_a_full_disk_is_told_and_leaves_no_file_behind(scratch: Path) -> None:
-    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
-    with pytest.raises(AgentDied, match=r"OSError: .*File too large"):
-        Connection(PythonLink(sys.executable, before=full)).__enter__()
-    assert was_used(scratch)
-    assert list(scratch.iterdir()) == []
+    assert not was_used(scratch)
 
 
 def test_a_program_that_does_not_arrive_whole_is_not_run(scratch: Path) -> None:
@@ -452,7 +442,7 @@ def test_a_program_that_does_not_arrive_whole_is_not_run(scratch: Path) -> None:
         assert end(process) == b""
         errors.seek(0)
         assert b"did not arrive whole" in errors.read()
-    assert list(scratch.iterdir()) == []
+    assert not was_used(scratch)
 
 
 def test_what_lies_in_the_folder_where_a_command_is_typed_is_not_run(
