@@ -23,7 +23,9 @@ RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime, litert_runti
 
 A module has `NAME`; `version()`, which imports no runtime; and `load(artefact, settings)`, which gives a
 `Loaded` graph, inputs and outputs already in place. It may have `details()`,
-what else the runtime tells of itself, and `node_times(artefact, settings, plan)`, times inside a graph.
+what else the runtime tells of itself; `gpu_identity(provider)`, the GPU that a provider computes on (`gpu`,
+`compute_capability`, `cuda_version`; empty where it computes on none); and
+`node_times(artefact, settings, plan)`, times inside a graph.
 """
 
 
@@ -57,6 +59,8 @@ class Agent:
         """Identity of this target under a runtime; binds the process to as many processors as threads."""
         runtime = RUNTIMES[header["runtime"]]
         target = dict(identity.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
+        if hasattr(runtime, "gpu_identity"):
+            target.update(runtime.gpu_identity(str(header.get("provider"))))
         identity.pin(int(header["threads"]))
         software = identity.software()
         if header.get("detailed") and hasattr(runtime, "details"):

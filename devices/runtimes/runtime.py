@@ -37,6 +37,10 @@ class Runtime(ABC):
     precisions: ClassVar[tuple[str, ...]]
     profiles_nodes: ClassVar[bool]
 
+    def on_gpu(self, provider: str) -> bool:
+        """Whether a provider computes on a GPU, whose clock and caches take longer to settle than a CPU's."""
+        return False
+
     @abstractmethod
     def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:
         """The artefact that the target's half loads.
