@@ -134,7 +134,7 @@ class AgentProcess:
         settings = self._device.settings
         runtime = self._device.runtime
         in_caller = settings.threads == 1 and settings.provider in runtime.in_caller
-        plan = {"samples": samples, "thread_clock": in_caller}
+        plan: dict[str, float] = {"samples": samples, "thread_clock": in_caller}
         if runtime.on_gpu(settings.provider):
             plan.update(GPU_WARM_UP)
         if settings.cache == "cold":
