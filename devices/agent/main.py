@@ -59,9 +59,9 @@ class Agent:
         """Identity of this target under a runtime; binds the process to as many processors as threads."""
         runtime = RUNTIMES[header["runtime"]]
         target = dict(identity.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
-        if hasattr(runtime, "gpu_identity"):
-            target.update(runtime.gpu_identity(str(header.get("provider"))))
         identity.pin(int(header["threads"]))
+        if "provider" in header and hasattr(runtime, "gpu_identity"):
+            target.update(runtime.gpu_identity(header["provider"]))
         software = identity.software()
         if header.get("detailed") and hasattr(runtime, "details"):
             software.update(runtime.details())
