@@ -113,6 +113,6 @@ def why_emulated(identity: Mapping[str, Any]) -> str | None:
     if not emulator:
         return None
     return (
-        f"its times are those of an emulator ({emulator}), not of the {identity.get('machine')} processor that "
-        "it plays: they are never to be trusted for a budget"
+        f"its times are those of an emulator ({emulator}), not of the {identity.get('machine')} processor "
+        "that it plays: they are never to be trusted for a budget"
     )
