@@ -1,4 +1,4 @@
-"""The agent as one zip archive that travels over a link; nothing is installed on the target."""
+"""The agent as one zip archive that travels over a link; nothing is installed or written on the target."""
 
 from __future__ import annotations
 
@@ -7,22 +7,44 @@ import io
 import zipfile
 from importlib import resources
 
+ONE_LINER = 'import sys; exec(getattr(sys.stdin, "buffer", sys.stdin).read(int(sys.argv[3])))'
+"""What the target's Python is started with: it reads the real bootstrap from stdin.
+
+One line without a character that any login shell would interpret inside single quotes.
+"""
+
 BOOTSTRAP = """
-import os, sys, tempfile
+import sys
+if sys.version_info < (3, 8):
+    sys.exit("the target's Python is %d.%d, and the agent needs 3.8 or newer" % sys.version_info[:2])
+import importlib.util, io, zipfile
 size, token = int(sys.argv[1]), sys.argv[2]
 sys.path[:] = [entry for entry in sys.path if entry]
-handle, path = tempfile.mkstemp(suffix=".zip")
-with os.fdopen(handle, "wb") as file:
-    file.write(sys.stdin.buffer.read(size))
-sys.path.insert(0, path)
-try:
-    from devices.agent.main import main
-finally:
-    sys.path.remove(path)
-    os.unlink(path)
+bundle = zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read(size)))
+
+class Importer:
+    files = {name: bundle.read(name) for name in bundle.namelist()}
+    def find_spec(self, name, path=None, target=None):
+        for file in (name.replace(".", "/") + end for end in ("/__init__.py", ".py")):
+            if file in self.files:
+                is_package = file.endswith("/__init__.py")
+                return importlib.util.spec_from_loader(name, self, origin=file, is_package=is_package)
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        file = module.__spec__.origin
+        exec(compile(self.files[file], file, "exec"), module.__dict__)
+    def get_source(self, name):
+        return self.files[self.find_spec(name).origin].decode("utf-8")
+
+sys.meta_path.insert(0, Importer())
+from devices.agent.main import main
 main(token)
 """
-"""Reads the archive from stdin, imports the agent from it, and leaves nothing behind."""
+"""Reads the archive from stdin and imports the agent from memory: no file is ever written for it.
+
+Python 2 and old Pythons 3 must get as far as the sentence that says they are too old.
+"""
 
 
 @functools.cache
@@ -36,3 +58,13 @@ def archive() -> bytes:
             if file.name.endswith(".py"):
                 bundle.writestr(f"devices/agent/{file.name}", file.read_bytes())
     return buffer.getvalue()
+
+
+def agent_arguments(token: str) -> list[str]:
+    """What the target's Python is started with, for an agent that greets with this token."""
+    return ["-c", ONE_LINER, str(len(archive())), token, str(len(BOOTSTRAP))]
+
+
+def agent_program() -> bytes:
+    """What the agent is sent on stdin before anything else."""
+    return BOOTSTRAP.encode("ascii") + archive()

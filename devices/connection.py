@@ -13,13 +13,13 @@ import time
 from types import TracebackType
 from typing import IO
 
-from devices.agent import frames
-from devices.archive import BOOTSTRAP, archive
+from devices.agent import frames, watchdog
+from devices.archive import agent_arguments, agent_program
 from devices.links.link import Link
 
 LARGEST_BANNER_BYTES = 64 * 1024
 START_TIMEOUT_S = 60.0
-EXIT_TIMEOUT_S = 0.2
+EXIT_TIMEOUT_S = 3.0
 LAST_WORDS_BYTES = 2000
 
 
@@ -55,18 +55,19 @@ class Connection:
         """Store the link; `__enter__` starts the agent."""
         self._link = link
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_idle = False
         self._errors: IO[bytes] | None = None
 
     def __enter__(self) -> Connection:
         """Start the agent, send it its own program, wait for its greeting."""
         token = f"HWPROFILE-{secrets.token_hex(16)}"
-        program = archive()
         self._errors = tempfile.TemporaryFile()
         try:
-            self._process = self._start(["-c", BOOTSTRAP, str(len(program)), token], self._errors)
+            self._process = self._start(agent_arguments(token), self._errors)
             self._wait_at_most(START_TIMEOUT_S)
-            self._write(program)
+            self._write(agent_program())
             self._await_greeting(token.encode("ascii"))
+            self._is_idle = True
         except BaseException:
             self.close()
             raise
@@ -82,15 +83,20 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """End the agent's process and give its streams back; harmless when already closed."""
+        """End the agent's process and give its streams back; harmless when already closed.
+
+        An agent that is asked nothing ends by itself when its input does, and has then left the target.
+        """
         if self._process is not None:
+            if self._is_idle:
+                self._exit_status()
             self._process.kill()
             for stream in (self._process.stdin, self._process.stdout):
                 if stream is not None:
                     with contextlib.suppress(OSError):
                         stream.close()
             self._process.wait()
-            self._process = None
+            self._process, self._is_idle = None, False
         if self._errors is not None:
             self._errors.close()
             self._errors = None
@@ -98,16 +104,18 @@ class Connection:
     def request(
         self, verb: str, payload: bytes = b"", timeout_s: float = 60.0, **fields: object
     ) -> frames.Header:
-        """Ask one thing and wait for its answer."""
+        """Ask one thing and wait for its answer; the agent is told how long it may take."""
         self._wait_at_most(timeout_s)
-        self._write(frames.encode({"verb": verb, **fields}, payload))
+        self._is_idle = False
+        self._write(frames.encode({"verb": verb, "timeout_s": timeout_s, **fields}, payload))
         self._write(payload)
         try:
             header, _ = frames.read(self._read_exactly)
         except (frames.FrameError, EOFError) as error:
-            raise AgentDied(f"{error}{self._last_words()}") from error
+            raise self._ended(str(error)) from error
+        self._is_idle = True
         if "error" in header:
-            raise RequestFailed(str(header["error"]))
+            raise RequestFailed(self._link.redacted(str(header["error"])))
         return header
 
     def _wait_at_most(self, timeout_s: float) -> None:
@@ -118,7 +126,8 @@ class Connection:
         try:
             return self._link.start(arguments, errors)
         except OSError as error:
-            raise AgentDied(f"the agent cannot be started: {error}") from error
+            message = f"the agent cannot be started: {error}"
+            raise AgentDied(_joined(message, self._link.advice(message))) from error
 
     def _await_greeting(self, token: bytes) -> None:
         """Discard what a login shell may print before the agent speaks."""
@@ -126,7 +135,7 @@ class Connection:
         while not seen.endswith(token):
             byte = self._read_exactly(1)
             if not byte:
-                raise AgentDied(f"the agent did not start{self._last_words()}")
+                raise self._ended("the agent did not start")
             seen += byte
             if len(seen) > LARGEST_BANNER_BYTES + len(token):
                 raise AgentDied(f"more than {LARGEST_BANNER_BYTES} bytes came before the agent's greeting")
@@ -138,16 +147,16 @@ class Connection:
         try:
             while view:
                 if not self._ready(stream, select.POLLOUT):
-                    raise NoAnswer(f"what it is sent is not read within {self._timeout_s:g} s")
+                    raise self._silent(f"what it is sent is not read within {self._timeout_s:g} s")
                 view = view[os.write(stream, view[: 1 << 20]) :]
         except BrokenPipeError as error:
-            raise AgentDied(f"the agent ended{self._last_words()}") from error
+            raise self._ended("the agent ended") from error
 
     def _read_exactly(self, size: int) -> bytes:
         stream, parts, missing = self._stream("stdout"), [], size
         while missing:
             if not self._ready(stream, select.POLLIN):
-                raise NoAnswer(f"no answer within {self._timeout_s:g} s{self._last_words()}")
+                raise self._silent(f"no answer within {self._timeout_s:g} s")
             part = os.read(stream, min(missing, 1 << 20))
             if not part:
                 break
@@ -163,29 +172,68 @@ class Connection:
 
     def _stream(self, name: str) -> int:
         stream = getattr(self._process, name, None)
-        if stream is None:
+        if stream is None or stream.closed:
             raise AgentDied("the agent is not running")
         return int(stream.fileno())
 
-    def _last_words(self) -> str:
-        """How the agent ended, if it has, and what it printed to stderr at last, for an error's message."""
-        if self._errors is None or self._process is None:
-            return ""
+    def _ended(self, message: str) -> AgentDied:
+        """The error for a stream that gives no more: the agent's own death, or the loss of its target."""
+        code = self._exit_status()
+        if code is None:
+            return AgentDied(self._told(message))
+        words = f"{message} ({_exit_in_words(code)})"
+        if self._link.was_lost(code) or code == watchdog.SILENT_HOST:
+            return self._lost(words)
+        return AgentDied(self._told(words))
+
+    def _silent(self, message: str) -> AgentDied:
+        """The error for a request whose time is up: a graph that hangs, or a target that went away unseen."""
+        if not self._link.answers():
+            return self._lost(message)
+        return NoAnswer(self._told(message))
+
+    def _lost(self, message: str) -> LinkLost:
+        self._link.give_up()
+        words = f"{message}{self._last_words()}"
+        # no row ever keeps it, so the advice may name the host
+        return LinkLost(_joined(f"the link was lost: {self._link.redacted(words)}", self._link.advice(words)))
+
+    def _told(self, message: str) -> str:
+        """A message with the agent's last words and what helps, fit to be kept: nobody is named in it."""
+        words = f"{message}{self._last_words()}"
+        return self._link.redacted(_joined(words, self._link.advice(words)))
+
+    def _exit_status(self) -> int | None:
+        """How the agent ended, once its input has too; None where it lives on."""
+        if self._process is None:
+            return None
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(EXIT_TIMEOUT_S)
-        code = self._process.returncode
-        end = "" if code is None else f" ({_exit_in_words(code)})"
+        return self._process.returncode
+
+    def _last_words(self) -> str:
+        """What the agent, or what reaches it, printed to stderr at last, for an error's message."""
+        if self._errors is None:
+            return ""
         descriptor = self._errors.fileno()  # read apart from the offset at which the agent writes
         size = os.fstat(descriptor).st_size
         words = os.pread(descriptor, LAST_WORDS_BYTES, max(0, size - LAST_WORDS_BYTES))
         text = words.decode("utf-8", "replace").strip()
-        return f"{end}; its last words: {text}" if text else end
+        return f"; its last words: {text}" if text else ""
+
+
+def _joined(message: str, advice: str) -> str:
+    return f"{message}; {advice}" if advice else message
 
 
 def _exit_in_words(code: int) -> str:
-    if code >= 0:
-        return f"exit status {code}"
+    """An exit status for people; a shell in between tells the death by a signal as 128 + its number."""
+    number = -code if code < 0 else code - 128
     try:
-        return f"killed by {signal.Signals(-code).name}"
+        name = signal.Signals(number).name
     except ValueError:
-        return f"killed by signal {-code}"
+        return f"exit status {code}" if code >= 0 else f"killed by signal {number}"
+    return f"killed by {name}" if code < 0 else f"exit status {code}: killed by {name}"

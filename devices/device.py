@@ -10,6 +10,12 @@ from devices.measurement import NodeTimes, Visit
 from devices.settings import Settings
 
 
+def identity_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """What two identities differ in, as `key: one / other`; empty when they may be compared."""
+    keys = sorted(set(one) | set(other))
+    return [f"{key}: {one.get(key)} / {other.get(key)}" for key in keys if one.get(key) != other.get(key)]
+
+
 class DeviceProcess(Protocol):
     """One process on the target: the independent unit of every interval.
 

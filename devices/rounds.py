@@ -14,12 +14,21 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from devices.connection import AgentDied, NoAnswer, RequestFailed
-from devices.device import Device, DeviceProcess
+from devices.connection import AgentDied, DeviceError, LinkLost, NoAnswer, RequestFailed
+from devices.device import Device, DeviceProcess, identity_differences
 from devices.measurement import Graph, NodeTimes, Visit
+from devices.patience import NO_PATIENCE, Patience
 
 Failure: TypeAlias = Literal["refused", "died", "timeout"]
 FAILURES: tuple[Failure, ...] = ("refused", "died", "timeout")
+
+
+class IdentityChanged(DeviceError):
+    """A fresh process is on another device, or one set otherwise; the message names the difference."""
+
+
+def nobody(text: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,9 @@ class Round:
         first_process: number of the first process; a graph that kills it costs a new one, numbered on.
         sampling: samples a visit.
         profiled: graphs to be run under the runtime's own profiler at the end.
+        identity: what every process must be; None where that does not matter.
+        patience: how long a device that went away is waited for.
+        tell: is told what is waited for.
 
     Attributes:
         conditions: states of the target at the start of every process, after every group, and at the end.
@@ -86,22 +98,41 @@ class Round:
     first_process: int
     sampling: Sampling = Sampling()
     profiled: Sequence[Graph] = ()
+    identity: Mapping[str, Any] | None = None
+    patience: Patience = NO_PATIENCE
+    tell: Callable[[str], None] = nobody
     conditions: list[Mapping[str, Any]] = field(default_factory=list)
 
     def readings(self) -> Iterator[Reading]:
         """Time every graph.
 
+        A link that is lost, or an agent that dies with no graph in hand, costs a process and what it had not
+        told yet; the next one goes on.
+
         Raises:
-            AgentDied: no process can be started, or it dies on the reference.
+            AgentDied: the device is gone, or its agent dies without a graph, and patience is used up.
+            IdentityChanged: it came back as another one.
             RequestFailed: the runtime refuses the reference.
         """
         self._waiting = [self.graphs[index] for index in self.rng.permutation(len(self.graphs))]
         self._to_profile = [self.profiled[index] for index in self.rng.permutation(len(self.profiled))]
-        self._process = self.first_process
+        self._process, self._fruitless = self.first_process, 0
         while self._waiting or self._to_profile:
-            with self.device.process() as running:
-                yield from self._in_process(running)
+            try:
+                with self.device.process() as running:
+                    self._check_identity(running)
+                    yield from self._in_process(running)
+            except AgentDied as error:
+                self.patience.wait(error, self._fruitless, self.tell)
+                self._fruitless += 1
             self._process += 1
+
+    def _check_identity(self, running: DeviceProcess) -> None:
+        differences = identity_differences(self.identity or running.identity, running.identity)
+        if differences:
+            raise IdentityChanged(
+                f"it is another device now, or set otherwise ({'; '.join(differences)}, before / now)"
+            )
 
     def _in_process(self, running: DeviceProcess) -> Iterator[Reading]:
         """Work off what waits, until nothing does or the process has died on a graph."""
@@ -111,13 +142,16 @@ class Round:
             for reading in self._group(running, self._waiting[: self.sampling.group]):
                 yield reading
                 if not reading.is_reference:
+                    self._fruitless = 0
                     self._waiting = [graph for graph in self._waiting if graph.name != reading.graph]
                 if reading.failure in _FATAL:
                     return
             self._read_conditions(running)
         yield self._reference(running)
         while self._to_profile:
-            reading = self._inside(running, self._to_profile.pop())
+            reading = self._inside(running, self._to_profile[-1])
+            self._to_profile.pop()
+            self._fruitless = 0
             yield reading
             if reading.failure in _FATAL:
                 return
@@ -188,6 +222,8 @@ def _failure(action: Callable[[], None]) -> tuple[Failure, str] | None:
     """Why an action on one graph failed; None when it did not."""
     try:
         action()
+    except LinkLost:
+        raise  # no graph is to blame
     except RequestFailed as error:
         return "refused", str(error)
     except NoAnswer as error:

@@ -10,13 +10,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from devices.connection import DeviceError
-from devices.device import Device
+from devices.connection import AgentDied, DeviceError
+from devices.device import Device, identity_differences
 from devices.measurement import Graph
-from devices.rounds import Round
+from devices.patience import Patience
+from devices.rounds import IdentityChanged, Round
 from devices.schedule import Goal, pending
 from hwprofile.errors import DeviceUnreachable
-from hwprofile.profile import Kind, Profile, ProfileWriter, identity_differences
+from hwprofile.profile import Kind, Profile, ProfileWriter
 from hwprofile.profile_lines import Header, ProfileError
 
 INSIDE = "inside"
@@ -28,6 +29,10 @@ class Progress(Protocol):
 
     def advance(self, done: int, total: int, text: str) -> None:
         """`done` of about `total` steps; `text` says what is going on."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """Something that people should know at once."""
         ...
 
 
@@ -93,6 +98,7 @@ class _Bench:
     writer: ProfileWriter
     progress: Progress
     rng: np.random.Generator
+    patience: Patience
     graphs: dict[str, Graph] = field(default_factory=dict)
 
     @property
@@ -137,6 +143,9 @@ class _Bench:
             profiled=[
                 self._graph(name, "network") for name in _lacking(self.profile.insides, inside, number)
             ],
+            identity=self.profile.header.identity,
+            patience=self.patience,
+            tell=self.progress.notice,
         )
         for reading in measuring.readings():
             self.writer.reading(reading, kinds.get(reading.graph, "block"), number)
@@ -168,15 +177,23 @@ def _lacking(had: Mapping[str, Mapping[int, Any]], names: Sequence[str], number:
 
 
 def bench(
-    device: Device, subject: Subject, path: Path, goal: Goal, progress: Progress, seed: int = 0
+    device: Device,
+    subject: Subject,
+    path: Path,
+    goal: Goal,
+    progress: Progress,
+    seed: int = 0,
+    patience: Patience = Patience(),
 ) -> BenchReport:
     """Measure a subject on a device into a profile file, or go on with the one that is there.
 
+    A device that goes away is waited for, as long as `patience` says.
+
     Raises:
         ProfileError: the file is unusable, or was measured on another device or with other settings.
-        DeviceUnreachable: the device's agent cannot be started.
+        DeviceUnreachable: the device's agent cannot be started, or the device went away for long.
     """
-    return exhausted(bench_in_rounds(device, subject, path, goal, progress, seed))
+    return exhausted(bench_in_rounds(device, subject, path, goal, progress, seed, patience))
 
 
 def exhausted(rounds: Generator[None, None, BenchReport]) -> BenchReport:
@@ -190,7 +207,13 @@ def exhausted(rounds: Generator[None, None, BenchReport]) -> BenchReport:
 
 
 def bench_in_rounds(
-    device: Device, subject: Subject, path: Path, goal: Goal, progress: Progress, seed: int = 0
+    device: Device,
+    subject: Subject,
+    path: Path,
+    goal: Goal,
+    progress: Progress,
+    seed: int = 0,
+    patience: Patience = Patience(),
 ) -> Generator[None, None, BenchReport]:
     """The same as `bench`, pausing after every round: so that several can be interleaved in time."""
     started = time.monotonic()
@@ -206,7 +229,16 @@ def bench_in_rounds(
         try:
             with ProfileWriter(profile) as writer:
                 rng = np.random.default_rng([seed, profile.current_round])
-                yield from _Bench(device, subject, writer, progress, rng).rounds()
+                yield from _Bench(device, subject, writer, progress, rng, patience).rounds()
+        except IdentityChanged as error:
+            raise ProfileError(
+                f"device {device.name}: {error}: measurements of two do not mix. What was measured is "
+                f"kept in {path}: set the device back and type the same command, or measure anew with --fresh"
+            ) from error
+        except AgentDied as error:
+            raise DeviceUnreachable(
+                f"device {device.name}: {error}; what was measured is kept, the same command goes on"
+            ) from error
         except DeviceError as error:
             raise DeviceUnreachable(f"device {device.name}: {error}") from error
         except OSError as error:

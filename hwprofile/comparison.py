@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from devices.comparison import Compared, GraphChange, compared
+from devices.device import identity_differences
 from hwprofile.display import table
 from hwprofile.errors import UserError
-from hwprofile.profile import Profile, identity_differences
+from hwprofile.profile import Profile
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,17 @@ class SilentProgress:
     def advance(self, done: int, total: int, text: str) -> None:
         """Say nothing."""
 
+    def notice(self, text: str) -> None:
+        """Say nothing."""
+
+
+class PlainProgress(SilentProgress):
+    """For a stderr that is no terminal: what people should know, and no bar."""
+
+    def notice(self, text: str) -> None:
+        """One line."""
+        notice(text)
+
 
 class BarProgress:
     """A bar with rate and remaining time on stderr."""
@@ -33,12 +44,16 @@ class BarProgress:
         """Move the bar."""
         self._bar.update(self._task, completed=done, total=total, description=text)
 
+    def notice(self, text: str) -> None:
+        """One line above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False)
+
 
 @contextmanager
 def progress(title: str, *, quiet: bool) -> Iterator[SilentProgress | BarProgress]:
-    """A progress bar on stderr while the block runs; silent where stderr is no terminal."""
+    """A progress bar on stderr while the block runs; only notices where stderr is no terminal."""
     if quiet or not sys.stderr.isatty():
-        yield SilentProgress()
+        yield SilentProgress() if quiet else PlainProgress()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -328,9 +328,3 @@ class ProfileWriter:
     def _write(self, row: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(row, separators=(",", ":")).encode("utf-8") + b"\n")
         self._file.flush()
-
-
-def identity_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """What two identities differ in, as `key: one / other`; empty when they may be compared."""
-    keys = sorted(set(one) | set(other))
-    return [f"{key}: {one.get(key)} / {other.get(key)}" for key in keys if one.get(key) != other.get(key)]

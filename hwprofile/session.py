@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from devices.agent_device import GRAPH_TIMEOUT_S
 from devices.catalog import NotConfigured, settings_for
 from devices.catalog import device as device_named
-from devices.device import Device
+from devices.device import Device, identity_differences
 from devices.runtimes.catalog import RUNTIMES
 from devices.schedule import Goal
 from hwprofile import display, places
@@ -34,7 +34,7 @@ from hwprofile.front import Front, front_of
 from hwprofile.latency import SpaceLatency
 from hwprofile.learning.scores_and_weights import ScoresAndWeights
 from hwprofile.networks_csv import latencies_csv, ops_in
-from hwprofile.profile import Profile, identity_differences
+from hwprofile.profile import Profile
 from hwprofile.recording import PREFIX, replay_device
 from hwprofile.result import Result
 from hwprofile.specialize import Specialization, Specializer

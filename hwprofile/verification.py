@@ -10,6 +10,7 @@ import numpy as np
 from devices.connection import DeviceError
 from devices.device import Device
 from devices.measurement import Graph, Visit
+from devices.patience import Patience
 from devices.rounds import Round
 from devices.statistics import interval, level_change, visit_ms
 from hwprofile.bench import Progress
@@ -30,6 +31,8 @@ class Verifier:
         profile: its canaries tell whether the machine's level has moved since.
         progress: told after every network.
         levels: the level's change read at each measurement, 0.05 for 5 % slower than in the profile.
+        rng: gives the order.
+        patience: how long a device that went away is waited for.
     """
 
     device: Device
@@ -38,6 +41,7 @@ class Verifier:
     progress: Progress
     levels: list[float] = field(default_factory=list)
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    patience: Patience = Patience()
 
     def measure(self, architectures: Sequence[Architecture], processes: int) -> list[Latency]:
         """Measure networks in so many fresh processes each.
@@ -60,7 +64,16 @@ class Verifier:
         visits: dict[str, list[Visit]] = {name: [] for name in names}
         for number in range(processes):
             try:
-                measuring = Round(self.device, graphs, self.subject.reference(), self.rng, number)
+                measuring = Round(
+                    self.device,
+                    graphs,
+                    self.subject.reference(),
+                    self.rng,
+                    number,
+                    identity=self.profile.header.identity,
+                    patience=self.patience,
+                    tell=self.progress.notice,
+                )
                 for reading in measuring.readings():
                     if reading.visit is None:
                         raise DeviceUnreachable(

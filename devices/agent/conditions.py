@@ -6,12 +6,13 @@ differences between two readings say what happened between them.
 
 import os
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 from devices.agent import identity, nvidia, system_files
 
 CPUS = "/sys/devices/system/cpu"
 GROUPS = "/sys/fs/cgroup"
+SSH_SERVERS = ("sshd", "dropbear")
 
 
 def conditions() -> Dict[str, Any]:
@@ -111,15 +112,41 @@ def _processor_time() -> Dict[str, Any]:
 
 
 def _own_time() -> Dict[str, Any]:
-    """Processor time of this process and of the one that started it, which is its host's end of the link."""
+    """Processor time of this process, and of its host's end of the link."""
     switches = system_files.fields("/proc/self/status", ":")
     own = os.times()
     return {
         "own_s": own.user + own.system,
-        "parent_s": process_time_s(os.getppid()),
+        "parent_s": _sum(process_time_s(process) for process in link_processes()),
         "context_switches": _whole(switches.get("voluntary_ctxt_switches")),
         "preemptions": _whole(switches.get("nonvoluntary_ctxt_switches")),
     }
+
+
+def link_processes() -> List[int]:
+    """The processes at the host's end of the link: the parent, and every SSH server above it."""
+    found = [os.getppid()]
+    process, _ = _parent_and_name(found[0])
+    while process:
+        above, name = _parent_and_name(process)
+        if name.startswith(SSH_SERVERS):
+            found.append(process)
+        process = above
+    return found
+
+
+def _parent_and_name(process: int) -> Tuple[int, str]:
+    """Parent and name of a process; 0 and nothing where the system does not tell."""
+    text = system_files.read("/proc/{}/stat".format(process)) or ""
+    name, _, rest = text.partition("(")[2].rpartition(")")  # the name may hold anything
+    words = rest.split()
+    return (int(words[1]) if len(words) > 1 else 0), name
+
+
+def _sum(values: Iterable[Optional[float]]) -> Optional[float]:
+    """The sum of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def process_time_s(process: int) -> Optional[float]:
@@ -134,15 +161,16 @@ def process_time_s(process: int) -> Optional[float]:
 def busy_processes(seconds: float) -> List[Dict[str, Any]]:
     """Names and processors' shares of the programs that ran during so many seconds, the busiest first.
 
-    The agent and the process that started it are left out.
+    The agent and the host's end of its link are left out.
     """
+    ours = [os.getpid(), *link_processes()]
     before, started = _process_times(), time.monotonic()
     time.sleep(seconds)
     elapsed = time.monotonic() - started
     found = []
     for process, (name, used_s) in _process_times().items():
         share = (used_s - before.get(process, (name, 0.0))[1]) / elapsed
-        if share > 0 and process not in (os.getpid(), os.getppid()):
+        if share > 0 and process not in ours:
             found.append({"pid": process, "name": name, "processors": round(share, 3)})
     return sorted(found, key=lambda one: -one["processors"])
 

@@ -16,6 +16,7 @@ from devices.agent import (
     onnxruntime_runtime,
     pytorch_runtime,
     timing,
+    watchdog,
 )
 
 RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime, litert_runtime, pytorch_runtime)}
@@ -107,16 +108,21 @@ class Agent:
 
 def main(token: str) -> None:
     """Greet with the host's token and serve until the input ends."""
-    source, sink = sys.stdin.buffer, _private_stdout()
+    sink, guard = _private_stdout(), watchdog.Watchdog()
+    guard.start()
+    source = guard.reading(sys.stdin.buffer.read)
     sink.write(token.encode("ascii"))
     sink.flush()
     agent = Agent()
     while True:
         try:
-            header, payload = frames.read(source.read)
+            header, payload = frames.read(source)
         except EOFError:
-            return
+            # at once: runtimes take their time to unload, and some crash over it
+            os._exit(0)
+        guard.begin(header.get("timeout_s"))
         write(sink, agent.answer(header, payload))
+        guard.end()
 
 
 def write(sink: BinaryIO, header: frames.Header) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 from devices.links.link import Link
@@ -22,14 +22,17 @@ class LocalLink(Link):
         return started([sys.executable, *arguments], stderr)
 
 
-def started(command: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
-    """A child process with unbuffered pipes that hold a graph."""
+def started(
+    command: Sequence[str], stderr: IO[bytes], environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """A child process with unbuffered pipes that hold a graph; None for this process's own environment."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
         bufsize=0,
+        env=environment,
         # a Ctrl-C of the terminal is for the host, which then ends the agent in order
         start_new_session=True,
     )

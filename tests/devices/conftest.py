@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
+
+from tests.devices.ssh_server import SshServer, ssh_server
 
 
 def one_operator(
@@ -30,3 +32,10 @@ def make_graph() -> Callable[..., bytes]:
 @pytest.fixture(scope="session")
 def tiny() -> bytes:
     return one_operator()
+
+
+@pytest.fixture(scope="session")
+def board_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """An SSH server on this machine; skips where there is none to start."""
+    with ssh_server(tmp_path_factory.mktemp("sshd")) as server:
+        yield server

@@ -14,10 +14,12 @@ from typing import ClassVar
 import pytest
 
 from devices import catalog
+from devices.agent_device import AgentDevice
 from devices.connection import RequestFailed
 from devices.device import Device, DeviceProcess
 from devices.runtimes.catalog import RUNTIMES
 from devices.settings import Settings
+from tests.devices.ssh_server import SshServer
 
 IMPOSSIBLE = 10_000
 """More threads than any device has processors."""
@@ -191,3 +193,20 @@ class TestCpuWithLiteRt(DeviceContract):
 class TestCpuWithPyTorch(DeviceContract):
     name = "cpu"
     settings = Settings(runtime="pytorch", provider="eager")
+
+
+@pytest.fixture(scope="class")
+def board(board_server: SshServer) -> Iterator[None]:
+    """A device of this name, reached through an SSH server on this machine."""
+
+    def build(settings: Settings, calibration: catalog.Inputs, graph_timeout_s: float) -> Device:
+        return AgentDevice("board", board_server.link(), settings, calibration, graph_timeout_s)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(catalog.PRESETS, "board", catalog.Preset("a board over SSH", build))
+        yield
+
+
+@pytest.mark.usefixtures("board")
+class TestBoardOverSsh(DeviceContract):
+    name = "board"

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from devices.device import identity_differences
 from devices.measurement import NodeTimes
 from devices.rounds import Reading
-from hwprofile.profile import Profile, ProfileWriter, identity_differences
+from hwprofile.profile import Profile, ProfileWriter
 from hwprofile.profile_lines import LARGEST_LINE_BYTES, Header, ProfileError
 from tests.hwprofile.made_up import made_up_visit
 
