@@ -21,6 +21,8 @@ from devices.settings import Settings
 GRAPH_TIMEOUT_S = 300.0
 UNKNOWN_CACHE_BYTES = 64 << 20
 LARGEST_EVICTION_BYTES = 512 << 20
+GPU_WARM_UP = {"warmup_ms": 200.0, "ceiling_ms": 1000.0}
+"""Of a GPU's first visit to a graph: its clock takes so long to rise."""
 PROFILED_RUNS = {"warmup_runs": 4, "runs": 8}
 
 
@@ -91,7 +93,11 @@ class AgentProcess:
         try:
             settings = self._device.settings
             answer = self._connection.request(
-                "describe", runtime=settings.runtime, threads=settings.threads, detailed=self._detailed
+                "describe",
+                runtime=settings.runtime,
+                provider=settings.provider,
+                threads=settings.threads,
+                detailed=self._detailed,
             )
             self.identity: Mapping[str, Any] = {**_object(answer, "identity"), **asdict(settings)}
             self.software: Mapping[str, Any] = _object(answer, "software")
@@ -128,8 +134,11 @@ class AgentProcess:
     def time(self, name: str, samples: int) -> Visit:
         """Warm a loaded graph up and take so many samples."""
         settings = self._device.settings
-        in_caller = settings.threads == 1 and settings.provider in self._device.runtime.in_caller
-        plan = {"samples": samples, "thread_clock": in_caller}
+        runtime = self._device.runtime
+        in_caller = settings.threads == 1 and settings.provider in runtime.in_caller
+        plan: dict[str, float] = {"samples": samples, "thread_clock": in_caller}
+        if runtime.on_gpu(settings.provider):
+            plan.update(GPU_WARM_UP)
         if settings.cache == "cold":
             plan["evict_bytes"] = self._eviction_bytes()
         answer = self._connection.request("time", b"", self._device.graph_timeout_s, id=name, plan=plan)

@@ -81,8 +81,8 @@ def settings_for(
     known = RUNTIMES[name]
     if precision not in known.precisions:
         raise ValueError(f"{name} computes in {', '.join(known.precisions)}, not in {precision}")
-    if provider is not None and provider not in known.providers and not known.may_have_more_providers:
-        raise ValueError(f"{name} has the providers {', '.join(known.providers)}, not {provider}")
+    if provider is not None:
+        known.check_provider(provider)
     return Settings(runtime=name, provider=provider or known.providers[0], precision=precision, **others)
 
 

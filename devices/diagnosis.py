@@ -11,6 +11,7 @@ import numpy as np
 from devices.disturbances import LARGEST_FOREIGN_CORES
 from devices.measurement import Visit
 from devices.statistics import unpreempted, visit_ms
+from devices.verdicts import why_emulated
 
 Weight: TypeAlias = Literal["serious", "minor", "note"]
 WEIGHTS: tuple[Weight, ...] = ("serious", "minor", "note")
@@ -59,9 +60,20 @@ class Examination:
 
 def findings(examined: Examination) -> list[Finding]:
     """Everything that was found, what matters most first."""
-    parts = (_clock, _heat, _container, _other_programs, _memory, _machine, _gpus, _measured)
+    parts = (_emulation, _clock, _heat, _container, _other_programs, _memory, _machine, _gpus, _measured)
     found = [finding for part in parts for finding in part(examined)]
     return sorted(found, key=lambda one: WEIGHTS.index(one.weight))
+
+
+def _emulation(examined: Examination) -> Iterator[Finding]:
+    why = why_emulated(examined.identity)
+    if why is not None:
+        yield Finding(
+            "serious",
+            why,
+            "operators are slowed down by very different factors: even the order of two graphs may be wrong",
+            "measure on the processor itself; here only what a graph answers can be checked",
+        )
 
 
 def _clock(examined: Examination) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -105,3 +105,14 @@ def why_disturbed(
         words = ", ".join(f"{count} {status}" for status, count in others.items())
         return f"only {ok} of {rows} rows are as precise as wanted ({words})"
     return None
+
+
+def why_emulated(identity: Mapping[str, Any]) -> str | None:
+    """Why times of this identity say nothing of a processor, for people; None where nothing is emulated."""
+    emulator = identity.get("emulated")
+    if not emulator:
+        return None
+    return (
+        f"its times are those of an emulator ({emulator}), not of the {identity.get('machine')} processor "
+        "that it plays: they are never to be trusted for a budget"
+    )

@@ -31,7 +31,7 @@ from devices.disturbances import Disturbance, RoundEvidence, disturbances
 from devices.measurement import NodeTimes, Visit
 from devices.rounds import FAILURES, Reading
 from devices.statistics import Summary, visit_ms
-from devices.verdicts import Progress, Status, Verdict, verdict, why_disturbed
+from devices.verdicts import Progress, Status, Verdict, verdict, why_disturbed, why_emulated
 from hwprofile.profile_lines import (
     LARGEST_COUNT,
     LARGEST_LINE_BYTES,
@@ -272,7 +272,8 @@ class Profile:
 
     def why_disturbed(self) -> str | None:
         """Why this profile as a whole is not to be trusted; None when it was measured in quiet."""
-        return why_disturbed(self.disturbances, self.header.goal.rounds, self.status_counts())
+        emulated = why_emulated(self.header.identity)
+        return emulated or why_disturbed(self.disturbances, self.header.goal.rounds, self.status_counts())
 
 
 class ProfileWriter:

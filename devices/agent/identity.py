@@ -7,17 +7,25 @@ import os
 import platform
 from typing import Any, Dict, List, Optional
 
-from devices.agent import nvidia, system_files
+from devices.agent import emulation, nvidia, system_files
 
 
 def hardware() -> Dict[str, Any]:
-    """What decides whether two measurements may be compared: processor and system."""
-    return {
-        "machine": platform.machine(),
+    """What decides whether two measurements may be compared: processor and system.
+
+    `emulated` names the emulator where there is one, and is absent where there is none.
+    """
+    machine = platform.machine()
+    found = {
+        "machine": machine,
         "cpu_model": _cpu_model(),
         "cpu_count": os.cpu_count(),
         "system": platform.system(),
-    }
+    }  # type: Dict[str, Any]
+    emulator = emulation.emulator(machine)
+    if emulator is not None:
+        found["emulated"] = emulator
+    return found
 
 
 def software() -> Dict[str, Any]:

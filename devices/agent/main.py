@@ -25,7 +25,9 @@ RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime, litert_runti
 
 A module has `NAME`; `version()`, which imports no runtime; and `load(artefact, settings)`, which gives a
 `Loaded` graph, inputs and outputs already in place. It may have `details()`,
-what else the runtime tells of itself, and `node_times(artefact, settings, plan)`, times inside a graph.
+what else the runtime tells of itself; `gpu_identity(provider)`, the GPU that a provider computes on (`gpu`,
+`compute_capability`, `cuda_version`; empty where it computes on none); and
+`node_times(artefact, settings, plan)`, times inside a graph.
 """
 
 MOST_LOADED = 1000
@@ -60,6 +62,8 @@ class Agent:
         threads = requests.whole(header, "threads", 1, requests.MOST_THREADS)
         target = dict(identity.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
         identity.pin(threads)
+        if "provider" in header and hasattr(runtime, "gpu_identity"):
+            target.update(runtime.gpu_identity(requests.text(header, "provider")))
         software = identity.software()
         if detailed and hasattr(runtime, "details"):
             software.update(runtime.details())
@@ -115,7 +119,7 @@ class Agent:
 
 
 VERBS: Dict[str, Tuple[str, ...]] = {
-    "describe": ("runtime", "threads", "detailed"),
+    "describe": ("runtime", "threads", "provider", "detailed"),
     "conditions": (),
     "load": ("id", "runtime", "settings"),
     "time": ("id", "plan"),

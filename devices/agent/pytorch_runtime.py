@@ -9,11 +9,11 @@ import json
 import os
 from typing import Any, Callable, Dict, List, Tuple
 
+from devices.agent import pytorch_cuda
 from devices.agent.loaded import Loaded
+from devices.agent.pytorch_providers import Way, parsed
 
 NAME = "pytorch"
-
-PROVIDERS = ("eager", "compile", "channels_last", "compile+channels_last")
 
 FUNCTIONS = {
     "torch": "add addmm cat clamp div matmul mean mul permute reshape sigmoid sub",
@@ -48,7 +48,32 @@ def load(artefact: bytes, settings: Dict[str, Any]) -> Loaded:
     import torch
 
     torch.set_num_threads(settings["threads"])
-    return Loaded(build(artefact, settings["provider"])[1])
+    way = parsed(settings["provider"])
+    inputs, run = build(artefact, settings["provider"])
+    if not way.cuda:
+        return Loaded(run)
+    graph = pytorch_cuda.OnGpu(torch, run, inputs, way.captured)
+    return Loaded(
+        graph.run_and_wait,
+        span_ns=graph.span_ns,
+        evict=graph.evict,
+        parts_ns=graph.parts_ns,
+        close=graph.close,
+        notes={"tf32": False, "cudnn_benchmark": True, "cuda_graph": graph.captured},
+    )
+
+
+def gpu_identity(provider: str) -> Dict[str, Any]:
+    """The GPU that a provider computes on, and the CUDA that PyTorch was built for; empty on the processor.
+
+    Raises:
+        RuntimeError: PyTorch sees no GPU.
+    """
+    if not parsed(provider).cuda:
+        return {}
+    import torch
+
+    return pytorch_cuda.identity(torch)
 
 
 def build(artefact: bytes, provider: str) -> Tuple[List[Any], Callable[[], Tuple[Any, ...]]]:
@@ -60,12 +85,11 @@ def build(artefact: bytes, provider: str) -> Tuple[List[Any], Callable[[], Tuple
         ValueError: the provider is none of PyTorch's, or the artefact is malformed.
         RuntimeError: PyTorch refuses the graph, or finds no compiler for it.
     """
-    if provider not in PROVIDERS:
-        raise ValueError("provider {} is absent here; present: {}".format(provider, ", ".join(PROVIDERS)))
+    way = parsed(provider)
     import torch
 
+    place = _placing(way, pytorch_cuda.prepared(torch) if way.cuda else "cpu")
     graph, arrays = _read(artefact)
-    place = _channels_last if "channels_last" in provider else _contiguous
     try:
         module = _module(graph, {name: place(torch.tensor(array)) for name, array in arrays.items()})
         inputs = [place(tensor) for tensor in _random_inputs(graph)]
@@ -74,7 +98,7 @@ def build(artefact: bytes, provider: str) -> Tuple[List[Any], Callable[[], Tuple
         raise ValueError("the graph in the artefact is malformed: {!r}".format(error)) from error
     # called by itself, a graph module goes through a wrapper of torch.fx, which no deployed network has
     forward, inference_mode = module.forward, torch.inference_mode
-    if "compile" in provider:
+    if way.compiled:
         # its compiler would keep idle processes beside the timed one
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         options = {"cpp.threads": torch.get_num_threads()}  # type: Dict[str, Any]
@@ -153,15 +177,16 @@ def _random_inputs(graph: Dict[str, Any]) -> List[Any]:
     ]
 
 
-def _contiguous(tensor: Any) -> Any:
-    return tensor
-
-
-def _channels_last(tensor: Any) -> Any:
-    """Images, and the kernels for them, with the channels of one pixel side by side."""
+def _placing(way: Way, device: str) -> Callable[[Any], Any]:
+    """What puts a tensor where the graph computes; images, and the kernels for them, in its memory format."""
     import torch
 
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+    def place(tensor: Any) -> Any:
+        if way.channels_last and tensor.dim() == 4:
+            return tensor.to(device).contiguous(memory_format=torch.channels_last)
+        return tensor.to(device)
+
+    return place
 
 
 def _first(run: Callable[[], Any]) -> Any:

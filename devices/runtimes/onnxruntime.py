@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from devices.agent.onnxruntime_providers import ON_GPU, parsed
 from devices.runtimes.runtime import Runtime
 
 
@@ -21,6 +22,14 @@ class OnnxRuntime(Runtime):
     in_caller = providers
     precisions = ("fp32", "int8")
     profiles_nodes = True
+
+    def on_gpu(self, provider: str) -> bool:
+        """Whether a provider computes on a GPU."""
+        return parsed(provider).name in ON_GPU
+
+    def check_provider(self, provider: str) -> None:
+        """Raise ValueError for a suffix that means nothing; a target says itself which providers it has."""
+        parsed(provider)
 
     def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:
         """The same bytes, or the quantised graph."""

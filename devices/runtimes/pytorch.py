@@ -7,19 +7,26 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from devices.agent.pytorch_providers import WAYS
 from devices.runtimes.runtime import Runtime, Unsupported
 
 
 class PyTorch(Runtime):
-    """PyTorch on the processor: the calls one by one or compiled, in either memory format."""
+    """PyTorch on the processor or a GPU: calls one by one, compiled or captured, in either memory format."""
 
     name = "pytorch"
-    description = "PyTorch, eager or torch.compile, contiguous or channels_last"
+    description = (
+        "PyTorch, eager or torch.compile, contiguous or channels_last; on NVIDIA GPUs also as a CUDA graph"
+    )
     requirement = "torch"
-    providers = ("eager", "compile", "channels_last", "compile+channels_last")
-    in_caller = providers
+    providers = tuple(WAYS)
+    in_caller = tuple(name for name, way in WAYS.items() if not way.cuda)
     precisions = ("fp32",)
     profiles_nodes = False
+
+    def on_gpu(self, provider: str) -> bool:
+        """Whether a provider computes on a GPU."""
+        return WAYS[provider].cuda
 
     def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:
         """The graph as calls of PyTorch's functions (`torch_calls/writer.py`)."""

@@ -37,6 +37,15 @@ class Runtime(ABC):
     precisions: ClassVar[tuple[str, ...]]
     profiles_nodes: ClassVar[bool]
 
+    def on_gpu(self, provider: str) -> bool:
+        """Whether a provider computes on a GPU, whose clock and caches take longer to settle than a CPU's."""
+        return False
+
+    def check_provider(self, provider: str) -> None:
+        """Raise ValueError for a provider that no target can have; the message lists the known ones."""
+        if provider not in self.providers and not self.may_have_more_providers:
+            raise ValueError(f"{self.name} has the providers {', '.join(self.providers)}, not {provider}")
+
     @abstractmethod
     def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:
         """The artefact that the target's half loads.

@@ -19,7 +19,7 @@ from typing import IO, Any
 import pytest
 from onnx import TensorProto
 
-from devices.agent import frames, onnxruntime_runtime
+from devices.agent import frames, onnxruntime_binding
 from devices.archive import BOOTSTRAP, archive
 from devices.connection import Connection, RequestFailed
 from devices.links.link import Link
@@ -313,7 +313,7 @@ KINDS = {
 
 
 def test_every_kind_of_input_is_tried_here() -> None:
-    assert set(KINDS) == set(onnxruntime_runtime._TYPES)
+    assert set(KINDS) == set(onnxruntime_binding._TYPES)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

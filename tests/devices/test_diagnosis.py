@@ -28,6 +28,12 @@ def examined(
     ("given", "weight", "what", "cure"),
     [
         (
+            examined(identity={"emulated": "qemu", "machine": "aarch64"}),
+            "serious",
+            "an emulator (qemu), not of the aarch64 processor",
+            "on the processor itself",
+        ),
+        (
             examined({"governor": "powersave"}),
             "serious",
             "governor powersave",

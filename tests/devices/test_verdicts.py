@@ -8,7 +8,7 @@ import pytest
 
 from devices.disturbances import Cause, Disturbance
 from devices.measurement import Visit
-from devices.verdicts import STATUSES, Progress, Status, verdict, why_disturbed
+from devices.verdicts import STATUSES, Progress, Status, verdict, why_disturbed, why_emulated
 
 MS = 1_000_000
 
@@ -112,6 +112,13 @@ def test_a_profile_is_quiet_or_says_why_not(
     assert found is not None
     for part in reason.split(" .* "):
         assert part in found
+
+
+def test_times_of_an_emulator_are_never_trusted() -> None:
+    why = why_emulated({"emulated": "qemu", "machine": "aarch64"})
+    assert why is not None
+    assert "those of an emulator (qemu), not of the aarch64 processor" in why
+    assert why_emulated({"machine": "aarch64"}) is None
 
 
 def test_every_status_is_seen_here() -> None:
