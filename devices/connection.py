@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import IO
 
@@ -21,6 +22,8 @@ LARGEST_BANNER_BYTES = 64 * 1024
 START_TIMEOUT_S = 60.0
 EXIT_TIMEOUT_S = 0.2
 LAST_WORDS_BYTES = 2000
+LARGEST_ANSWER_BYTES = 1 << 30
+"""Largest payload of an answer: a serialised engine."""
 
 
 class DeviceError(Exception):
@@ -98,17 +101,34 @@ class Connection:
     def request(
         self, verb: str, payload: bytes = b"", timeout_s: float = 60.0, **fields: object
     ) -> frames.Header:
-        """Ask one thing and wait for its answer."""
+        """Ask one thing and wait for its answer, which has no payload."""
+        return self._asked(verb, payload, timeout_s, 0, fields)[0]
+
+    def request_parts(
+        self, verb: str, parts: Mapping[str, bytes], timeout_s: float = 60.0, **fields: object
+    ) -> tuple[frames.Header, dict[str, bytes]]:
+        """Ask with a payload of several named parts; the answer may have some too."""
+        listed, payload = frames.joined(parts)
+        fields = {**fields, **listed}
+        header, answered = self._asked(verb, payload, timeout_s, LARGEST_ANSWER_BYTES, fields)
+        try:
+            return header, frames.parts(header, answered)
+        except frames.FrameError as error:
+            raise AgentDied(f"{error}{self._last_words()}") from error
+
+    def _asked(
+        self, verb: str, payload: bytes, timeout_s: float, largest: int, fields: Mapping[str, object]
+    ) -> tuple[frames.Header, bytes]:
         self._wait_at_most(timeout_s)
         self._write(frames.encode({"verb": verb, **fields}, payload))
         self._write(payload)
         try:
-            header, _ = frames.read(self._read_exactly)
+            header, answered = frames.read(self._read_exactly, largest)
         except (frames.FrameError, EOFError) as error:
             raise AgentDied(f"{error}{self._last_words()}") from error
         if "error" in header:
             raise RequestFailed(str(header["error"]))
-        return header
+        return header, answered
 
     def _wait_at_most(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s

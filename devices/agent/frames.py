@@ -3,15 +3,18 @@
     magic "HWP1" | header length, 4 bytes | payload length, 8 bytes | header (JSON object, UTF-8) | payload
 
 Both sides read with these limits, so a broken or hostile peer cannot make the other allocate at will.
+A payload may have several named parts, one after the other: the header then lists `parts`, as pairs of a
+name and a size in bytes.
 """
 
 import json
 import struct
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Mapping, Tuple
 
 MAGIC = b"HWP1"
 LARGEST_HEADER_BYTES = 16 * 1024 * 1024
 LARGEST_PAYLOAD_BYTES = 4 * 1024 * 1024 * 1024
+MOST_PARTS = 16
 _PREFIX = struct.Struct(">4sIQ")
 
 Header = Dict[str, Any]
@@ -29,11 +32,14 @@ def encode(header: Header, payload: bytes = b"") -> bytes:
     return _PREFIX.pack(MAGIC, len(text), len(payload)) + text
 
 
-def read(read_exactly: Callable[[int], bytes]) -> Tuple[Header, bytes]:
+def read(
+    read_exactly: Callable[[int], bytes], largest_payload_bytes: int = LARGEST_PAYLOAD_BYTES
+) -> Tuple[Header, bytes]:
     """Read one frame.
 
     Args:
         read_exactly: gives exactly that many bytes, or fewer when the stream has ended.
+        largest_payload_bytes: a larger payload is refused before it is read.
 
     Raises:
         EOFError: the stream ended before a frame began.
@@ -47,7 +53,7 @@ def read(read_exactly: Callable[[int], bytes]) -> Tuple[Header, bytes]:
     magic, header_length, payload_length = _PREFIX.unpack(prefix)
     if magic != MAGIC:
         raise FrameError("not a frame: it begins with {!r}".format(prefix[:16]))
-    if header_length > LARGEST_HEADER_BYTES or payload_length > LARGEST_PAYLOAD_BYTES:
+    if header_length > LARGEST_HEADER_BYTES or payload_length > largest_payload_bytes:
         raise FrameError("a frame of {} + {} bytes is refused".format(header_length, payload_length))
     text = read_exactly(header_length)
     payload = read_exactly(payload_length)
@@ -64,3 +70,32 @@ def _header(text: bytes) -> Header:
     if not isinstance(header, dict):
         raise FrameError("the header of a frame is not a JSON object")
     return header
+
+
+def joined(parts: Mapping[str, bytes]) -> Tuple[Header, bytes]:
+    """A field for the header, and the payload, of several named parts."""
+    return {"parts": [[name, len(data)] for name, data in parts.items()]}, b"".join(parts.values())
+
+
+def parts(header: Header, payload: bytes) -> Dict[str, bytes]:
+    """The named parts of a payload; none where the header lists none.
+
+    Raises:
+        FrameError: the list is malformed, or does not add up to the payload.
+    """
+    listed = header.get("parts", [])
+    if not isinstance(listed, list) or len(listed) > MOST_PARTS:
+        raise FrameError("the parts of a payload are a list of at most {}".format(MOST_PARTS))
+    found = {}  # type: Dict[str, bytes]
+    start = 0
+    for pair in listed:
+        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise FrameError("a part of a payload is a name and a size")
+        name, size = pair
+        if type(size) is not int or not 0 <= size <= len(payload) - start or name in found:
+            raise FrameError("a part of a payload is malformed: {!r:.80}".format(pair))
+        found[name] = payload[start : start + size]
+        start += size
+    if listed and start != len(payload):
+        raise FrameError("the parts of a payload do not add up to it")
+    return found

@@ -2,11 +2,14 @@
 
 Verbs: `describe` (identity), `conditions`, `load` (payload: a graph), `time`, `unload`, and `node_times`
 (payload: a graph). An error of a request is an answer, not an end; the agent ends when its input ends.
+
+The payload of a graph may have parts: `artefact`, and what the host has kept of earlier loads. The answer to
+a `load` has a payload where there is something new to keep.
 """
 
 import os
 import sys
-from typing import BinaryIO, Callable, Dict
+from typing import Any, BinaryIO, Callable, Dict, Tuple
 
 from devices.agent import (
     conditions,
@@ -24,6 +27,9 @@ RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime, litert_runti
 A module has `NAME`; `version()`, which imports no runtime; and `load(artefact, settings)`, which gives a
 `Loaded` graph, inputs and outputs already in place. It may have `details()`,
 what else the runtime tells of itself, and `node_times(artefact, settings, plan)`, times inside a graph.
+One that computes on a device of its own has `target(settings)`: an `identity` and a `software` that join the
+target's. One that makes something worth keeping takes that as further named arguments of `load` and
+`node_times`.
 """
 
 
@@ -33,9 +39,19 @@ class Agent:
     def __init__(self) -> None:
         """Start with nothing loaded."""
         self.loaded: Dict[str, timing.Timed] = {}
+        self._attached: Dict[str, bytes] = {}
 
-    def answer(self, header: frames.Header, payload: bytes) -> frames.Header:
-        """Do one request and give the header of the answer."""
+    def answer(self, header: frames.Header, payload: bytes) -> Tuple[frames.Header, bytes]:
+        """Do one request and give the header and the payload of the answer."""
+        self._attached = {}
+        found = self._answer(header, payload)
+        if "error" in found or not self._attached:
+            return found, b""
+        listed, attached = frames.joined(self._attached)
+        self._attached = {}
+        return dict(found, **listed), attached
+
+    def _answer(self, header: frames.Header, payload: bytes) -> frames.Header:
         verbs: Dict[str, Callable[[frames.Header, bytes], frames.Header]] = {
             "describe": self.describe,
             "conditions": self.conditions,
@@ -59,6 +75,10 @@ class Agent:
         target = dict(identity.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
         identity.pin(int(header["threads"]))
         software = identity.software()
+        if hasattr(runtime, "target"):
+            told = runtime.target(header["settings"])
+            target.update(told["identity"])
+            software.update(told["software"])
         if header.get("detailed") and hasattr(runtime, "details"):
             software.update(runtime.details())
         return {"identity": target, "software": software}
@@ -73,9 +93,11 @@ class Agent:
 
     def load(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Load the graph in the payload under the id of the request."""
-        graph = RUNTIMES[header["runtime"]].load(payload, header["settings"])
-        self._drop(header["id"])
+        self._drop(header["id"])  # first: a device's memory may hold one of them only
+        artefact, kept = _graph(header, payload)
+        graph = RUNTIMES[header["runtime"]].load(artefact, header["settings"], **kept)
         self.loaded[header["id"]] = timing.Timed(graph)
+        self._attached, graph.kept = graph.kept, {}
         return {"notes": graph.notes}
 
     def time(self, header: frames.Header, payload: bytes) -> frames.Header:
@@ -87,7 +109,8 @@ class Agent:
         runtime = RUNTIMES[header["runtime"]]
         if not hasattr(runtime, "node_times"):
             raise ValueError("{} does not tell the times of nodes".format(runtime.NAME))
-        found: frames.Header = runtime.node_times(payload, header["settings"], header["plan"])
+        artefact, kept = _graph(header, payload)
+        found: frames.Header = runtime.node_times(artefact, header["settings"], header["plan"], **kept)
         return found
 
     def unload(self, header: frames.Header, payload: bytes) -> frames.Header:
@@ -101,6 +124,12 @@ class Agent:
             timed.graph.close()
 
 
+def _graph(header: frames.Header, payload: bytes) -> Tuple[bytes, Dict[str, Any]]:
+    """The graph in a payload, and what the host has kept of earlier loads of it."""
+    kept = frames.parts(header, payload)  # type: Dict[str, Any]
+    return kept.pop("artefact", payload), kept
+
+
 def main(token: str) -> None:
     """Greet with the host's token and serve until the input ends."""
     source, sink = sys.stdin.buffer, _private_stdout()
@@ -112,12 +141,13 @@ def main(token: str) -> None:
             header, payload = frames.read(source.read)
         except EOFError:
             return
-        write(sink, agent.answer(header, payload))
+        write(sink, *agent.answer(header, payload))
 
 
-def write(sink: BinaryIO, header: frames.Header) -> None:
+def write(sink: BinaryIO, header: frames.Header, payload: bytes = b"") -> None:
     """Send one answer."""
-    sink.write(frames.encode(header))
+    sink.write(frames.encode(header, payload))
+    sink.write(payload)
     sink.flush()
 
 
