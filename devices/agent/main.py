@@ -18,10 +18,13 @@ from devices.agent import (
     litert_runtime,
     onnxruntime_runtime,
     pytorch_runtime,
+    tensorrt_runtime,
     timing,
 )
 
-RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime, litert_runtime, pytorch_runtime)}
+RUNTIMES = {
+    module.NAME: module for module in (onnxruntime_runtime, litert_runtime, pytorch_runtime, tensorrt_runtime)
+}
 """What can run graphs here: a new runtime is one module and one row.
 
 A module has `NAME`; `version()`, which imports no runtime; and `load(artefact, settings)`, which gives a

@@ -138,6 +138,13 @@ class Timed:
         return {name: [part[name] for part in told] for name in PARTS if all(name in part for part in told)}
 
 
+def elapsed_ns(action: Callable[[], Any]) -> int:
+    """What an action takes by the host's clock, for parts that a device's clock cannot tell."""
+    start = time.perf_counter_ns()
+    action()
+    return time.perf_counter_ns() - start
+
+
 _eviction: Dict[int, Any] = {}
 """What evicts other data, kept for the life of the process: to allocate it takes longer than to use it."""
 

@@ -1,7 +1,8 @@
 """int8 graphs: weights and activations quantised, written as QuantizeLinear/DequantizeLinear pairs (QDQ).
 
 Activations are asymmetric int8 a tensor, weights symmetric int8 a channel: what ONNX Runtime recommends as
-default and what TFLite's own scheme is, so that one quantised graph serves both.
+default and what TFLite's own scheme is, so that one quantised graph serves both. TensorRT takes symmetric
+activations only.
 """
 
 from __future__ import annotations
@@ -23,13 +24,25 @@ RANDOM_INPUTS = 2
 """Random inputs that calibrate the ranges: a latency does not depend on them, only their having been set."""
 
 
-def quantized(model: bytes, given: Mapping[str, NDArray[Any]] | None = None) -> bytes:
+SYMMETRIC = {
+    "ActivationSymmetric": True,
+    "WeightSymmetric": True,
+    "AddQDQPairToWeight": True,
+    "QuantizeBias": False,
+}
+"""What TensorRT takes: zero points of 0, weights as fp32 behind a pair of their own, biases left in fp32."""
+
+
+def quantized(
+    model: bytes, given: Mapping[str, NDArray[Any]] | None = None, *, symmetric: bool = False
+) -> bytes:
     """A QDQ graph that computes in int8 what the given graph computes in fp32.
 
     Args:
         model: an ONNX file.
         given: calibration inputs by name, each (samples, *shape of the input); an input of a graph without
             any of its name and shape is calibrated on standard normal numbers.
+        symmetric: whether activations are symmetric too, in the form that TensorRT takes.
 
     Raises:
         Unsupported: the quantiser refuses the graph.
@@ -48,6 +61,7 @@ def quantized(model: bytes, given: Mapping[str, NDArray[Any]] | None = None) -> 
                 per_channel=True,
                 activation_type=QuantType.QInt8,
                 weight_type=QuantType.QInt8,
+                extra_options=SYMMETRIC if symmetric else None,
             )
         except Exception as error:  # the quantiser raises whatever its parts raise
             raise Unsupported(f"cannot be quantised to int8: {error}") from error

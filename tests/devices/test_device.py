@@ -18,13 +18,26 @@ from devices.connection import RequestFailed
 from devices.device import Device, DeviceProcess
 from devices.runtimes.catalog import RUNTIMES
 from devices.settings import Settings
+from tests.devices import tensorrt_standin
 
 IMPOSSIBLE = 10_000
 """More threads than any device has processors."""
 
 
 @pytest.fixture(scope="class")
-def device(request: pytest.FixtureRequest) -> Device:
+def runtime_here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The runtime, or what stands in for it: none of these computers has an NVIDIA GPU."""
+    if request.cls.settings.runtime != "tensorrt":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tensorrt_standin.install(tmp_path_factory.mktemp("tensorrt"), request.cls.version)
+        patch.setenv("PYTHONPATH", str(folder))
+        yield
+
+
+@pytest.fixture(scope="class")
+def device(request: pytest.FixtureRequest, runtime_here: None) -> Device:
     return catalog.device(request.cls.name, request.cls.settings)
 
 
@@ -158,9 +171,14 @@ class DeviceContract:
 
     # --- threads
 
-    def test_cpu_time_is_told_at_one_thread(self, running: DeviceProcess, tiny: bytes) -> None:
+    def test_cpu_time_is_told_at_one_thread_where_the_caller_computes(
+        self, device: Device, running: DeviceProcess, tiny: bytes
+    ) -> None:
         running.load("graph", tiny)
         visit = running.time("graph", 3)
+        if device.settings.provider not in RUNTIMES[device.settings.runtime].in_caller:
+            assert visit.cpu_ns is None
+            return
         assert visit.cpu_ns is not None
         assert all(cpu > 0 for cpu in visit.cpu_ns)
 
@@ -191,3 +209,15 @@ class TestCpuWithLiteRt(DeviceContract):
 class TestCpuWithPyTorch(DeviceContract):
     name = "cpu"
     settings = Settings(runtime="pytorch", provider="eager")
+
+
+class TestStandInForTensorRt(DeviceContract):
+    name = "cpu"
+    settings = Settings(runtime="tensorrt", provider="graph")
+    version = "10.16.1.11"
+
+
+@pytest.mark.slow
+class TestStandInForTensorRtInAStream(TestStandInForTensorRt):
+    settings = Settings(runtime="tensorrt", provider="stream")
+    version = "11.4.0.106"
