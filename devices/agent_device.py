@@ -23,7 +23,7 @@ UNKNOWN_CACHE_BYTES = 64 << 20
 LARGEST_EVICTION_BYTES = 512 << 20
 PROFILED_RUNS = {"warmup_runs": 4, "runs": 8}
 GPU_PROFILED_RUNS = {"warmup_runs": 100, "runs": 20}
-GPU_PLAN = {"warmup_ms": 200.0, "ceiling_ms": 1000.0, "rewarm_ms": 10.0}
+GPU_PLAN = {"warmup_ms": 200.0, "ceiling_ms": 1000.0, "rewarm_ms": 10.0, "visit_ms": 50.0}
 """A GPU raises its clocks slowly, and lowers them while a graph is loaded."""
 
 

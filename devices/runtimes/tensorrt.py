@@ -40,7 +40,7 @@ class TensorRt(Runtime):
         if precision == "int8":
             from devices.runtimes.quantization import quantized
 
-            return quantized(onnx, calibration, symmetric=True)
+            return quantized(onnx, calibration, for_tensorrt=True)
         if precision not in self.precisions:
             raise Unsupported(f"precision {precision}; possible: {', '.join(self.precisions)}")
         return onnx

@@ -353,11 +353,15 @@ class IExecutionContext(_Bound):
             self._array(value)[...] = result
 
     def _array(self, value: Any) -> Any:
-        kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
+        kinds: dict[str, Any] = {
+            "tensor(float)": np.float32,
+            "tensor(int64)": np.int64,
+            "tensor(bool)": np.bool_,
+        }
         kinds |= {"tensor(int32)": np.int32, "tensor(float16)": np.float16}
-        kind = np.dtype(kinds[value.type])
+        kind: Any = np.dtype(kinds[value.type])
         size = int(np.prod(value.shape)) * kind.itemsize
-        buffer = (ctypes.c_char * size).from_address(self._addresses[value.name])
+        buffer: Any = (ctypes.c_char * size).from_address(self._addresses[value.name])
         return np.frombuffer(buffer, kind).reshape(value.shape)
 
 
