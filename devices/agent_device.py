@@ -187,7 +187,7 @@ class AgentProcess:
 
     def _keys(self, artefact: bytes) -> dict[str, str]:
         """Under which keys what the runtime builds is kept, by the name that it gives to that."""
-        target = fingerprint(self.identity, self.software)
+        target = fingerprint(self._device.name, self.identity, self.software)
         graph = hashlib.sha256(artefact).hexdigest()
         runtime = self._device.runtime
         keys = {name: f"{name} of {graph} for {target}" for name in runtime.builds_for_graph}

@@ -103,13 +103,18 @@ OF_THE_SYSTEM = ("gpu_driver", "cuda_driver", "cuda_runtime")
 """What an engine depends on besides the identity."""
 
 
-def fingerprint(identity: Mapping[str, object], software: Mapping[str, object]) -> str:
-    """A text that is the same where a target may run what was built on another.
+def fingerprint(device: str, identity: Mapping[str, object], software: Mapping[str, object]) -> str:
+    """A text that is the same where a target may run what was built before.
+
+    An engine is a program. So one that came from a device goes back to the device of that name only, though
+    another may be of the same kind: a target cannot give another one something to run.
 
     Args:
+        device: its name, as typed.
         identity: of a process: hardware, runtime and its version, settings.
         software: the rest that it tells of itself.
     """
     facts = {name: value for name, value in identity.items() if name not in NOT_OF_AN_ENGINE}
     facts |= {name: software.get(name) for name in OF_THE_SYSTEM}
+    facts["device"] = device
     return "; ".join(f"{name}={facts[name]!r}" for name in sorted(facts))

@@ -96,6 +96,8 @@ class Cuda:
 
     def __init__(self) -> None:
         """Load the library and take the first visible GPU."""
+        # before CUDA 12.2 all kernels of a library would be loaded at once, which takes memory and seconds
+        os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")
         self._library = _library()
         self._library.cudaGetErrorString.restype = ctypes.c_char_p
         self._library.cudaGetErrorString.argtypes = [ctypes.c_int]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import onnx
 import pytest
@@ -30,3 +34,31 @@ def make_graph() -> Callable[..., bytes]:
 @pytest.fixture(scope="session")
 def tiny() -> bytes:
     return one_operator()
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path) -> Callable[[str], Path]:
+    """Gives the folder of a wheel that pip downloads; skips where it cannot."""
+
+    def folder_of(distribution: str) -> Path:
+        wheels, folder = tmp_path / "wheels", tmp_path / "unpacked"
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "-q",
+            "-d",
+            str(wheels),
+            distribution,
+        ]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"pip cannot download {distribution}: {done.stderr.strip()[-200:]}")
+        for wheel in wheels.glob("*.whl"):
+            with zipfile.ZipFile(wheel) as file:
+                file.extractall(folder)
+        return folder
+
+    return folder_of
