@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from devices import circumstances
 from devices.connection import AgentDied, Connection, RequestFailed
+from devices.engine_store import EngineStore, fingerprint
 from devices.links.link import Link
 from devices.measurement import NodeTimes, Visit
 from devices.runtimes.catalog import RUNTIMES
@@ -19,11 +20,14 @@ from devices.runtimes.runtime import Runtime, Unsupported
 from devices.settings import Settings
 
 GRAPH_TIMEOUT_S = 300.0
+LARGEST_BUILD_BYTES = 1 << 30
+"""Of an answer that brings a serialised engine."""
 UNKNOWN_CACHE_BYTES = 64 << 20
 LARGEST_EVICTION_BYTES = 512 << 20
-GPU_WARM_UP = {"warmup_ms": 200.0, "ceiling_ms": 1000.0}
-"""Of a GPU's first visit to a graph: its clock takes so long to rise."""
 PROFILED_RUNS = {"warmup_runs": 4, "runs": 8}
+GPU_PROFILED_RUNS = {"warmup_runs": 100, "runs": 20}
+GPU_PLAN = {"warmup_ms": 200.0, "ceiling_ms": 1000.0, "rewarm_ms": 10.0, "visit_ms": 50.0}
+"""A GPU raises its clocks slowly, and lowers them while a graph is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class AgentDevice:
         settings: what runs graphs there, and how.
         calibration: inputs by name that set the ranges of int8; random where absent.
         graph_timeout_s: how long loading or timing one graph may take.
+        store: where what the runtime builds on the target is kept; None keeps nothing.
     """
 
     name: str
@@ -43,6 +48,7 @@ class AgentDevice:
     settings: Settings
     calibration: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     graph_timeout_s: float = GRAPH_TIMEOUT_S
+    store: EngineStore | None = None
     _prepared: dict[bytes, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -86,6 +92,8 @@ class AgentProcess:
         self._device = device
         self._detailed = detailed
         self._connection = Connection(device.link)
+        self._notes: dict[str, Mapping[str, Any]] = {}
+        self._is_gpu = device.runtime.on_gpu(device.settings.provider)
 
     def __enter__(self) -> AgentProcess:
         """Start the process and read its identity."""
@@ -95,8 +103,8 @@ class AgentProcess:
             answer = self._connection.request(
                 "describe",
                 runtime=settings.runtime,
-                provider=settings.provider,
                 threads=settings.threads,
+                settings=asdict(settings),
                 detailed=self._detailed,
             )
             self.identity: Mapping[str, Any] = {**_object(answer, "identity"), **asdict(settings)}
@@ -128,17 +136,15 @@ class AgentProcess:
             raise AgentDied(f"the agent's answer is wrong: {error}") from error
 
     def load(self, name: str, onnx: bytes) -> None:
-        """Load a graph under a name."""
-        self._send("load", onnx, id=name)
+        """Load a graph under a name, with what was built of it before, and keep what is built of it now."""
+        answer = self._send("load", onnx, id=name)
+        self._notes[name] = _object(answer, "notes")
 
     def time(self, name: str, samples: int) -> Visit:
         """Warm a loaded graph up and take so many samples."""
         settings = self._device.settings
-        runtime = self._device.runtime
-        in_caller = settings.threads == 1 and settings.provider in runtime.in_caller
-        plan: dict[str, float] = {"samples": samples, "thread_clock": in_caller}
-        if runtime.on_gpu(settings.provider):
-            plan.update(GPU_WARM_UP)
+        in_caller = settings.threads == 1 and settings.provider in self._device.runtime.in_caller
+        plan = {"samples": samples, "thread_clock": in_caller, **(GPU_PLAN if self._is_gpu else {})}
         if settings.cache == "cold":
             plan["evict_bytes"] = self._eviction_bytes()
         answer = self._connection.request("time", b"", self._device.graph_timeout_s, id=name, plan=plan)
@@ -148,11 +154,12 @@ class AgentProcess:
             raise AgentDied(f"the agent's answer is {error}") from error
         if len(visit.wall_ns) > samples:
             raise AgentDied(f"the agent took {len(visit.wall_ns)} samples, {samples} were asked for")
-        return visit
+        return replace(visit, notes=self._notes.get(name) or None)
 
     def node_times(self, name: str, onnx: bytes) -> NodeTimes:
         """Run a graph under the runtime's own profiler; RequestFailed where the runtime has none."""
-        answer = self._send("node_times", onnx, id=name, plan=PROFILED_RUNS)
+        plan = GPU_PROFILED_RUNS if self._is_gpu else PROFILED_RUNS
+        answer = self._send("node_times", onnx, id=name, plan=plan)
         try:
             return NodeTimes.from_json(answer)
         except ValueError as error:
@@ -160,6 +167,7 @@ class AgentProcess:
 
     def unload(self, name: str) -> None:
         """Drop a loaded graph."""
+        self._notes.pop(name, None)
         self._connection.request("unload", id=name)
 
     def _send(self, verb: str, onnx: bytes, **fields: object) -> Mapping[str, Any]:
@@ -169,18 +177,44 @@ class AgentProcess:
             artefact = self._device.prepared(onnx)
         except Unsupported as error:
             raise RequestFailed(f"{settings.runtime}: {error}") from error
-        return self._connection.request(
+        keys = self._keys(artefact)
+        answer, built = self._connection.request_parts(
             verb,
-            artefact,
+            {"artefact": artefact, **self._kept(keys)},
             self._device.graph_timeout_s,
+            LARGEST_BUILD_BYTES if self._device.runtime.builds else 0,
             runtime=settings.runtime,
             settings=asdict(settings),
             **fields,
         )
+        for name in set(built) & set(keys):
+            if self._device.store is not None:
+                self._device.store.put(keys[name], built[name])
+        return answer
+
+    def _keys(self, artefact: bytes) -> dict[str, str]:
+        """Under which keys what the runtime builds is kept, by the name that it gives to that."""
+        if self._device.store is None:
+            return {}
+        target = fingerprint(self._device.name, self.identity, self.software)
+        graph = hashlib.sha256(artefact).hexdigest()
+        runtime = self._device.runtime
+        keys = {name: f"{name} of {graph} for {target}" for name in runtime.builds_for_graph}
+        return keys | {name: f"{name} for {target}" for name in runtime.builds_for_target}
+
+    def _kept(self, keys: Mapping[str, str]) -> dict[str, bytes]:
+        """What is kept of a graph; what is kept for the target only where that is needed to build."""
+        store, runtime = self._device.store, self._device.runtime
+        if store is None:
+            return {}
+        found = {name: store.get(keys[name]) for name in runtime.builds_for_graph}
+        if None in found.values():
+            found |= {name: store.get(keys[name]) for name in runtime.builds_for_target}
+        return {name: data for name, data in found.items() if data is not None}
 
     def _eviction_bytes(self) -> int:
         """Twice the last cache: what was there is gone after so much other data."""
-        cache = self.software.get("last_level_cache_bytes")
+        cache = self.software.get("gpu_l2_bytes" if self._is_gpu else "last_level_cache_bytes")
         known = cache if isinstance(cache, int) and cache > 0 else UNKNOWN_CACHE_BYTES
         return min(2 * known, LARGEST_EVICTION_BYTES)
 

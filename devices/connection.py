@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import IO
 
@@ -109,14 +110,31 @@ class Connection:
     def request(
         self, verb: str, payload: bytes = b"", timeout_s: float = 60.0, **fields: object
     ) -> frames.Header:
-        """Ask one thing and wait for its answer; the agent is told how long it may take."""
+        """Ask one thing and wait for its answer, which has no payload."""
+        return self._exchange(verb, payload, timeout_s, 0, fields)[0]
+
+    def request_parts(
+        self, verb: str, parts: Mapping[str, bytes], timeout_s: float, largest_bytes: int, **fields: object
+    ) -> tuple[frames.Header, dict[str, bytes]]:
+        """Ask with a payload of several named parts; the answer may have some too, up to so many bytes."""
+        listed, payload = frames.joined(parts)
+        header, answered = self._exchange(verb, payload, timeout_s, largest_bytes, {**fields, **listed})
+        try:
+            return header, frames.parts(header, answered)
+        except frames.FrameError as error:
+            raise AgentDied(self._told(str(error))) from error
+
+    def _exchange(
+        self, verb: str, payload: bytes, timeout_s: float, largest: int, fields: Mapping[str, object]
+    ) -> tuple[frames.Header, bytes]:
+        """Send a request; the agent is told how long it may take. Its answer and the answer's payload."""
         self._wait_at_most(timeout_s)
         self._asked, self._is_idle = self._asked + 1, False
         asked = {"verb": verb, "number": self._asked, "timeout_s": timeout_s, **fields}
         self._write(frames.encode(asked, payload))
         self._write(payload)
         try:
-            header, _ = frames.read(self._read_exactly, largest_payload_bytes=0)
+            header, answered = frames.read(self._read_exactly, largest)
         except (frames.FrameError, EOFError) as error:
             raise self._ended(str(error)) from error
         if header.pop("number", None) != self._asked:
@@ -125,7 +143,7 @@ class Connection:
         self._is_idle = True
         if "error" in header:
             raise RequestFailed(self._link.redacted(str(header["error"])[:LONGEST_ERROR]))
-        return header
+        return header, answered
 
     def _wait_at_most(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s

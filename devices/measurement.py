@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+from devices.agent.timing import PARTS
+from devices.circumstances import checked
 
 LONGEST_NS = 10**15
 """Eleven days: beyond it a sample, or one of its parts, is no measurement."""
@@ -29,6 +33,11 @@ class Visit:
         cpu_ns: CPU time of the timing thread for each sample; None where it says nothing.
         warmup_runs: inferences before the first sample.
         settled: whether the warm-up ended because two windows agreed.
+        h2d_ns: copying the inputs of one inference to the device, measured apart, as often as there are
+            samples; None where the target does not tell, as is each of the next two.
+        d2h_ns: copying its outputs back.
+        enqueue_ns: what starting one inference costs the host's thread.
+        notes: what loading the graph told, as JSON values; None for nothing.
     """
 
     runs_per_sample: int
@@ -36,29 +45,47 @@ class Visit:
     cpu_ns: tuple[int, ...] | None
     warmup_runs: int
     settled: bool
+    h2d_ns: tuple[int, ...] | None = None
+    d2h_ns: tuple[int, ...] | None = None
+    enqueue_ns: tuple[int, ...] | None = None
+    notes: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for no samples, or samples that took no time or took days."""
         if not 1 <= self.runs_per_sample <= MOST_RUNS or not self.wall_ns or min(self.wall_ns) <= 0:
             raise ValueError("a visit needs samples that took time")
-        if self.cpu_ns is not None and len(self.cpu_ns) != len(self.wall_ns):
-            raise ValueError("wall_ns and cpu_ns differ in length")
         if max(self.wall_ns) > LONGEST_NS or self.warmup_runs < 0:
             raise ValueError("samples of more than days, or fewer than no runs before them")
-        if self.cpu_ns is not None and not 0 <= min(self.cpu_ns) <= max(self.cpu_ns) <= LONGEST_NS:
-            raise ValueError("CPU time runs forwards, and not for days")
+        for name, column in self._columns.items():
+            if column is None:
+                continue
+            if len(column) != len(self.wall_ns):
+                raise ValueError(f"wall_ns and {name} differ in length")
+            if not 0 <= min(column) <= max(column) <= LONGEST_NS:
+                raise ValueError(f"{name}: time runs forwards, and not for days")
+
+    @property
+    def _columns(self) -> dict[str, tuple[int, ...] | None]:
+        """What may stand beside every sample."""
+        return {name: getattr(self, name) for name in ("cpu_ns", *PARTS)}
 
     def joined(self, later: Visit) -> Visit:
         """The samples of this visit and a later one of the same graph in the same process, as one."""
-        if self.runs_per_sample != later.runs_per_sample or (self.cpu_ns is None) != (later.cpu_ns is None):
+        mine, other = self._columns, later._columns
+        told = {name for name, column in mine.items() if column is not None}
+        if self.runs_per_sample != later.runs_per_sample or told != {
+            name for name, column in other.items() if column is not None
+        }:
             raise ValueError("visits of different graphs or settings cannot be joined")
-        cpu = None if self.cpu_ns is None or later.cpu_ns is None else self.cpu_ns + later.cpu_ns
-        return replace(self, wall_ns=self.wall_ns + later.wall_ns, cpu_ns=cpu)
+        columns: dict[str, Any] = {name: (mine[name] or ()) + (other[name] or ()) for name in told}
+        return replace(self, wall_ns=self.wall_ns + later.wall_ns, **columns)
 
     def part(self, start: int, end: int) -> Visit:
         """The samples from one index up to another; ValueError when there are none."""
-        cpu = None if self.cpu_ns is None else self.cpu_ns[start:end]
-        return replace(self, wall_ns=self.wall_ns[start:end], cpu_ns=cpu)
+        columns: dict[str, Any] = {
+            name: column[start:end] for name, column in self._columns.items() if column is not None
+        }
+        return replace(self, wall_ns=self.wall_ns[start:end], **columns)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Visit:
@@ -71,18 +98,23 @@ class Visit:
                 None if cpu is None else _wholes(cpu),
                 _whole(fields["warmup_runs"]),
                 _truth(fields["settled"]),
+                **{name: _wholes(fields[name]) for name in PARTS if name in fields},
+                notes=checked(fields["notes"], "notes") if "notes" in fields else None,
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not the samples of a visit: {error!r}") from error
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
+        """The fields as JSON values; parts and notes that are not told are left out."""
+        columns = {name: self._columns[name] for name in PARTS}
         return {
             "runs_per_sample": self.runs_per_sample,
             "wall_ns": list(self.wall_ns),
             "cpu_ns": None if self.cpu_ns is None else list(self.cpu_ns),
             "warmup_runs": self.warmup_runs,
             "settled": self.settled,
+            **{name: list(column) for name, column in columns.items() if column is not None},
+            **({} if self.notes is None else {"notes": dict(self.notes)}),
         }
 
 
@@ -92,13 +124,13 @@ class NodeTimes:
 
     Attributes:
         nodes: names, in the order of execution.
-        us: for every run, microseconds of every node.
+        us: for every run, microseconds of every node; fractions where the profiler tells them.
         run_us: for every run, microseconds of the whole.
     """
 
     nodes: tuple[str, ...]
-    us: tuple[tuple[int, ...], ...]
-    run_us: tuple[int, ...]
+    us: tuple[tuple[float, ...], ...]
+    run_us: tuple[float, ...]
 
     def __post_init__(self) -> None:
         """Raise ValueError for no runs, or runs that tell other nodes than the names say."""
@@ -113,8 +145,8 @@ class NodeTimes:
     def from_json(cls, fields: Mapping[str, Any]) -> NodeTimes:
         """Read the fields that `to_json` writes; ValueError when one is missing or of another type."""
         try:
-            runs = tuple(_wholes(run) for run in _list(fields["us"]))
-            return cls(tuple(map(_text, _list(fields["nodes"]))), runs, _wholes(fields["run_us"]))
+            runs = tuple(_numbers(run) for run in _list(fields["us"]))
+            return cls(tuple(map(_text, _list(fields["nodes"]))), runs, _numbers(fields["run_us"]))
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not the times of nodes: {error!r}") from error
 
@@ -147,6 +179,17 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r:.80} is not a text")
     return value
+
+
+def _numbers(values: object) -> tuple[float, ...]:
+    return tuple(_number(value) for value in _list(values))
+
+
+def _number(value: object) -> float:
+    """A number of microseconds; a whole one stays whole."""
+    if type(value) is float and math.isfinite(value):
+        return value
+    return _whole(value)
 
 
 def _truth(value: object) -> bool:

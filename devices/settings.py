@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "fp16", "int8")
 CACHES = ("warm", "cold")
 
 
@@ -17,7 +17,7 @@ class Settings:
     Attributes:
         threads: threads of one inference.
         batch: inputs of one inference.
-        precision: arithmetic; the graphs are fp32, and int8 is quantised from them.
+        precision: arithmetic; the graphs are fp32, fp16 is rounded and int8 quantised from them.
         runtime: what runs the graphs.
         provider: the runtime's way to execute: an execution provider of ONNX Runtime, a mode of PyTorch, ...
         cache: state of the caches; `warm`: the same graph ran just before; `cold`: other data was.

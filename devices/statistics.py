@@ -126,10 +126,24 @@ def summarise(visits: Sequence[Visit]) -> Summary:
     return Summary(median, low, high, len(visits), spread)
 
 
+def part_ms(visits: Sequence[Visit], part: str) -> float | None:
+    """What a part of one inference takes besides computing: the median over processes of each one's median.
+
+    Args:
+        visits: one a process.
+        part: `h2d_ns`, `d2h_ns` or `enqueue_ns`.
+
+    Returns:
+        Milliseconds; None where no visit tells it.
+    """
+    told = [column for visit in visits if (column := getattr(visit, part)) is not None]
+    return float(np.median([np.median(column) for column in told])) / 1e6 if told else None
+
+
 def group_ms(times: NodeTimes, group_of: Callable[[str], str | None]) -> dict[str, float]:
     """Latency of groups of nodes inside a graph, mean over the runs that nothing slowed down.
 
-    The profiler tells whole microseconds, so a mean says more than a median of the same few numbers.
+    Most profilers tell whole microseconds, so a mean says more than a median of the same few numbers.
 
     Args:
         times: what the profiler told.

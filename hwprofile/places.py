@@ -21,6 +21,11 @@ def home() -> Path:
     return Path(platformdirs.user_data_dir("hwprofile", appauthor=False))
 
 
+def engines_folder() -> Path:
+    """Where what runtimes build on targets is kept: TensorRT's engines and timing caches."""
+    return home() / "engines"
+
+
 def profile_path(device: str, subject: str, settings: Settings) -> Path:
     """Place of the profile of a device and a space (or other subject) under these settings."""
     return home() / "profiles" / f"{device}-{subject}-{settings.digest}{SUFFIX}"

@@ -23,6 +23,9 @@ UNITS = {
     "wall_ns": "nanoseconds of one sample, all of its inferences together",
     "cpu_ns": "nanoseconds of the timing thread during the same sample",
     "runs_per_sample": "inferences in one sample; latency is wall_ns / runs_per_sample",
+    "h2d_ns": "nanoseconds of copying the inputs of one inference to the device, where it tells",
+    "d2h_ns": "nanoseconds of copying its outputs back, where it tells",
+    "enqueue_ns": "nanoseconds of the host's thread to start one inference, where it tells",
 }
 
 

@@ -6,17 +6,18 @@ import hashlib
 import zipfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.agent_device import GRAPH_TIMEOUT_S
+from devices.agent_device import GRAPH_TIMEOUT_S, AgentDevice
 from devices.catalog import NotConfigured, settings_for
 from devices.catalog import device as device_named
 from devices.device import Device, identity_differences
+from devices.engine_store import EngineStore
 from devices.runtimes.catalog import RUNTIMES
 from devices.schedule import Goal
 from hwprofile import display, places
@@ -82,13 +83,16 @@ def session_device(
     inputs = {} if calibration_inputs is None else _calibration(calibration_inputs)
     try:
         chosen = settings_for(runtime, provider, calibration=_digest(calibration_inputs), **settings)
-        return device_named(name, chosen, inputs, graph_timeout_s)
+        found = device_named(name, chosen, inputs, graph_timeout_s)
     except KeyError as error:
         raise UserError(str(error.args[0])) from error
     except ValueError as error:
         raise UserError(str(error)) from error
     except NotConfigured as error:
         raise DeviceUnreachable(str(error)) from error
+    if isinstance(found, AgentDevice):
+        return replace(found, store=EngineStore(places.engines_folder()))
+    return found
 
 
 def _calibration(path: Path) -> dict[str, NDArray[Any]]:

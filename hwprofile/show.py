@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from devices.statistics import part_ms
 from devices.verdicts import STATUSES
 from hwprofile.catalog import space_named
 from hwprofile.display import table
 from hwprofile.errors import UserError
 from hwprofile.profile import KINDS, Profile
+
+DEFINITION = "median: one synchronous inference on the device, its inputs already there"
+PARTS = {
+    "h2d": "h2d (inputs copied to the device)",
+    "d2h": "d2h (outputs copied back)",
+    "enqueue": "enqueue (the host's thread starting one inference)",
+}
+"""What some devices tell beside the latency, and in words."""
+COLUMNS = {**{f"{part}_ms": part for part in PARTS}, "share": "share"}
+"""Columns that only some profiles have."""
 
 
 def to_json(profile: Profile) -> dict[str, Any]:
@@ -26,6 +37,8 @@ def to_json(profile: Profile) -> dict[str, Any]:
                 "kind": profile.kinds[name],
                 "status": verdict.status,
                 **summary,
+                **{f"{part}_ms": part_ms(profile.usable_visits(name), f"{part}_ns") for part in PARTS},
+                "notes": _notes(profile, name),
                 "share": shares.get(name),
             }
         )
@@ -56,10 +69,11 @@ def for_people(profile: Profile) -> str:
     for kind in KINDS:
         rows = [row for row in facts["graphs"] if row["kind"] == kind]
         if rows:
-            with_share = any(row["share"] is not None for row in rows)
+            told = [name for name in COLUMNS if any(row[name] is not None for row in rows)]
             header = [kind, "median", "95 % interval", "±", "spread", "processes", "status"]
-            header += ["share"] if with_share else []
-            parts.append(table(header, [_cells(row, with_share=with_share) for row in rows]))
+            header += [COLUMNS[name] for name in told]
+            parts.append(table(header, [_cells(row) + _more_cells(row, told) for row in rows]))
+    parts.append(_definition(facts["graphs"]))
     errors = [f"{name}: {found[-1]}" for name, found in profile.errors.items()]
     if errors:
         parts.append("\n".join(errors))
@@ -79,11 +93,22 @@ def _heading(profile: Profile, facts: Mapping[str, Any]) -> str:
     )
 
 
-def _cells(row: Mapping[str, Any], *, with_share: bool) -> list[str]:
+def _definition(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the figures are of."""
+    told = [PARTS[part] for part in PARTS if any(row[f"{part}_ms"] is not None for row in rows)]
+    return DEFINITION + (f"; beside it, and not part of it: {', '.join(told)}" if told else "")
+
+
+def _notes(profile: Profile, name: str) -> dict[str, Any] | None:
+    """What loading a graph told in the last process that counts; None for nothing."""
+    noted = [visit.notes for visit in profile.usable_visits(name) if visit.notes is not None]
+    return dict(noted[-1]) if noted else None
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
     if "median_ms" not in row:
-        return [row["name"], *["–"] * 5, row["status"], *(["–"] if with_share else [])]
+        return [row["name"], *["–"] * 5, row["status"]]
     half = (row["high_ms"] - row["low_ms"]) / (2 * row["median_ms"])
-    share = "–" if row["share"] is None else f"{row['share']:.1%}"
     return [
         row["name"],
         f"{row['median_ms']:.4f} ms",
@@ -92,7 +117,15 @@ def _cells(row: Mapping[str, Any], *, with_share: bool) -> list[str]:
         f"{row['spread']:.1%}" if row["processes"] > 1 else "–",
         str(row["processes"]),
         row["status"],
-        *([share] if with_share else []),
+    ]
+
+
+def _more_cells(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """What only some profiles tell."""
+    values = [(name, row[name]) for name in names]
+    return [
+        "–" if value is None else f"{value:.1%}" if name == "share" else f"{value:.4f} ms"
+        for name, value in values
     ]
 
 

@@ -3,12 +3,14 @@
     magic "HWP1" | header length, 4 bytes | payload length, 8 bytes | header (JSON object, UTF-8) | payload
 
 Both sides read with these limits, so a broken or hostile peer cannot make the other allocate at will.
+A payload may have several named parts, one after the other: the header then lists `parts`, as pairs of a
+name and a size in bytes.
 """
 
 import io
 import json
 import struct
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Mapping, Tuple
 
 from devices.agent import strict_json
 
@@ -18,6 +20,7 @@ LARGEST_HEADER_BYTES = 4 * 1000 * 1000
 LARGEST_PAYLOAD_BYTES = 4 * 1024 * 1024 * 1024
 PIECE_BYTES = 1024 * 1024
 """Payloads are read in such pieces: memory grows with what came, not with what was announced."""
+MOST_PARTS = 16
 _PREFIX = struct.Struct(">4sIQ")
 
 Header = Dict[str, Any]
@@ -88,3 +91,32 @@ def _header(text: bytes) -> Header:
     if not isinstance(header, dict):
         raise FrameError("the header of a frame is not a JSON object")
     return header
+
+
+def joined(parts: Mapping[str, bytes]) -> Tuple[Header, bytes]:
+    """A field for the header, and the payload, of several named parts."""
+    return {"parts": [[name, len(data)] for name, data in parts.items()]}, b"".join(parts.values())
+
+
+def parts(header: Header, payload: bytes) -> Dict[str, bytes]:
+    """The named parts of a payload; none where the header lists none.
+
+    Raises:
+        FrameError: the list is malformed, or does not add up to the payload.
+    """
+    listed = header.get("parts", [])
+    if not isinstance(listed, list) or len(listed) > MOST_PARTS:
+        raise FrameError("the parts of a payload are a list of at most {}".format(MOST_PARTS))
+    found = {}  # type: Dict[str, bytes]
+    start = 0
+    for pair in listed:
+        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise FrameError("a part of a payload is a name and a size")
+        name, size = pair
+        if type(size) is not int or not 0 <= size <= len(payload) - start or name in found:
+            raise FrameError("a part of a payload is malformed: {!r:.80}".format(pair))
+        found[name] = payload[start : start + size]
+        start += size
+    if listed and start != len(payload):
+        raise FrameError("the parts of a payload do not add up to it")
+    return found

@@ -23,6 +23,7 @@ class Loaded:
         close: gives the device's memory back.
         notes: what loading told that a row should keep, as JSON values: hash of an engine, whether a CUDA
             graph was captured.
+        kept: what the host should keep and send along with the next `load` of the same graph, by name.
     """
 
     run: Callable[[], Any]
@@ -31,3 +32,4 @@ class Loaded:
     parts_ns: Optional[Callable[[], Dict[str, int]]] = None
     close: Callable[[], None] = nothing
     notes: Dict[str, Any] = field(default_factory=dict)
+    kept: Dict[str, bytes] = field(default_factory=dict)

@@ -2,6 +2,9 @@
 
 Verbs: `describe` (identity), `conditions`, `load` (payload: a graph), `time`, `unload`, and `node_times`
 (payload: a graph). An error of a request is an answer, not an end; the agent ends when its input ends.
+
+The payload of a graph may have parts: `artefact`, and what the host has kept of earlier loads. The answer to
+a `load` has a payload where there is something new to keep.
 """
 
 import os
@@ -16,18 +19,22 @@ from devices.agent import (
     onnxruntime_runtime,
     pytorch_runtime,
     requests,
+    tensorrt_runtime,
     timing,
     watchdog,
 )
 
-RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime, litert_runtime, pytorch_runtime)}
+RUNTIMES = {
+    module.NAME: module for module in (onnxruntime_runtime, litert_runtime, pytorch_runtime, tensorrt_runtime)
+}
 """What can run graphs here: a new runtime is one module and one row.
 
 A module has `NAME`; `version()`, which imports no runtime; and `load(artefact, settings)`, which gives a
 `Loaded` graph, inputs and outputs already in place. It may have `details()`,
-what else the runtime tells of itself; `gpu_identity(provider)`, the GPU that a provider computes on (`gpu`,
-`compute_capability`, `cuda_version`; empty where it computes on none); and
-`node_times(artefact, settings, plan)`, times inside a graph.
+what else the runtime tells of itself, and `node_times(artefact, settings, plan)`, times inside a graph.
+One that may compute on a GPU has `target(settings)`: an `identity` and a `software` that join the target's,
+both empty where it computes on none. One that makes something worth keeping takes that as further named
+arguments of `load` and `node_times`.
 """
 
 MOST_LOADED = 1000
@@ -42,9 +49,19 @@ class Agent:
     def __init__(self) -> None:
         """Start with nothing loaded."""
         self.loaded: Dict[str, timing.Timed] = {}
+        self._attached: Dict[str, bytes] = {}
 
-    def answer(self, header: frames.Header, payload: bytes) -> frames.Header:
-        """Do one request and give the header of the answer."""
+    def answer(self, header: frames.Header, payload: bytes) -> Tuple[frames.Header, bytes]:
+        """Do one request and give the header and the payload of the answer."""
+        self._attached = {}
+        found = self._answer(header, payload)
+        if "error" in found or not self._attached:
+            return found, b""
+        listed, attached = frames.joined(self._attached)
+        self._attached = {}
+        return dict(found, **listed), attached
+
+    def _answer(self, header: frames.Header, payload: bytes) -> frames.Header:
         name = header.get("verb")
         if not isinstance(name, str) or name not in VERBS:
             return _refused("unknown verb {!r:.80}; known: {}".format(name, ", ".join(VERBS)))
@@ -62,9 +79,11 @@ class Agent:
         threads = requests.whole(header, "threads", 1, requests.MOST_THREADS)
         target = dict(identity.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
         identity.pin(threads)
-        if "provider" in header and hasattr(runtime, "gpu_identity"):
-            target.update(runtime.gpu_identity(requests.text(header, "provider")))
         software = identity.software()
+        if "settings" in header and hasattr(runtime, "target"):
+            told = runtime.target(requests.settings(header))
+            target.update(told["identity"])
+            software.update(told["software"])
         if detailed and hasattr(runtime, "details"):
             software.update(runtime.details())
         return {"identity": target, "software": software}
@@ -81,11 +100,13 @@ class Agent:
     def load(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Load the graph in the payload under the id of the request."""
         name = requests.text(header, "id")
-        self._drop(name)
+        self._drop(name)  # first: a device's memory may hold one of them only
         if len(self.loaded) >= MOST_LOADED:
             raise ValueError("{} graphs are loaded already; unload some".format(len(self.loaded)))
-        graph = _runtime(header).load(payload, requests.settings(header))
+        artefact, kept = _graph(header, payload)
+        graph = _runtime(header).load(artefact, requests.settings(header), **kept)
         self.loaded[name] = timing.Timed(graph)
+        self._attached, graph.kept = graph.kept, {}
         return {"notes": graph.notes}
 
     def time(self, header: frames.Header, payload: bytes) -> frames.Header:
@@ -104,7 +125,8 @@ class Agent:
         requests.only(plan, ("warmup_runs", "runs"))
         requests.whole(plan, "warmup_runs", 0, MOST_PROFILED_RUNS)
         requests.whole(plan, "runs", 1, MOST_PROFILED_RUNS)
-        found: frames.Header = runtime.node_times(payload, requests.settings(header), plan)
+        artefact, kept = _graph(header, payload)
+        found: frames.Header = runtime.node_times(artefact, requests.settings(header), plan, **kept)
         return found
 
     def unload(self, header: frames.Header, payload: bytes) -> frames.Header:
@@ -119,12 +141,12 @@ class Agent:
 
 
 VERBS: Dict[str, Tuple[str, ...]] = {
-    "describe": ("runtime", "threads", "provider", "detailed"),
+    "describe": ("runtime", "threads", "settings", "detailed"),
     "conditions": (),
-    "load": ("id", "runtime", "settings"),
+    "load": ("id", "runtime", "settings", "parts"),
     "time": ("id", "plan"),
     "unload": ("id",),
-    "node_times": ("id", "runtime", "settings", "plan"),
+    "node_times": ("id", "runtime", "settings", "plan", "parts"),
     "busy_processes": ("seconds",),
 }
 """What a host may ask, and the fields of each; the methods of `Agent` have the same names."""
@@ -132,6 +154,12 @@ VERBS: Dict[str, Tuple[str, ...]] = {
 
 def _runtime(header: frames.Header) -> Any:
     return RUNTIMES[requests.choice(header, "runtime", RUNTIMES)]
+
+
+def _graph(header: frames.Header, payload: bytes) -> Tuple[bytes, Dict[str, Any]]:
+    """The graph in a payload, and what the host has kept of earlier loads of it."""
+    kept = frames.parts(header, payload)  # type: Dict[str, Any]
+    return kept.pop("artefact", payload), kept
 
 
 def _refused(why: str) -> frames.Header:
@@ -154,14 +182,14 @@ def main(token: str) -> None:
             # at once: runtimes take their time to unload, and some crash over it
             os._exit(0)
         guard.begin(header.get("timeout_s"))
-        write(sink, agent.answer(header, payload), header.get("number"))
+        write(sink, *agent.answer(header, payload), number=header.get("number"))
         guard.end()
 
 
-def write(sink: BinaryIO, header: frames.Header, number: Any) -> None:
+def write(sink: BinaryIO, header: frames.Header, payload: bytes, number: Any) -> None:
     """Send one answer, with the number of its request."""
     try:
-        data = frames.encode(dict(header, number=number))
+        data = frames.encode(dict(header, number=number), payload) + payload
     except frames.FrameError as error:
         data = frames.encode(dict(_refused("the answer cannot be sent: {}".format(error)), number=number))
     sink.write(data)

@@ -81,9 +81,10 @@ def details() -> Dict[str, Any]:
     return {"providers": _import().get_available_providers(), "runtime_build": build()}
 
 
-def gpu_identity(provider: str) -> Dict[str, Any]:
-    """The GPU that a provider computes on, and CUDA's version; empty where that is no GPU of NVIDIA's."""
-    return gpu.identity() if parsed(provider).memory == "cuda" else {}
+def target(settings: Dict[str, Any]) -> Dict[str, Any]:
+    """The GPU that the provider computes on, and CUDA's version; empty where that is no GPU of NVIDIA's."""
+    on_cuda = parsed(settings["provider"]).memory == "cuda"
+    return {"identity": gpu.identity() if on_cuda else {}, "software": {}}
 
 
 def node_times(graph: bytes, settings: Dict[str, Any], plan: Dict[str, Any]) -> Dict[str, Any]:

@@ -63,17 +63,17 @@ def load(artefact: bytes, settings: Dict[str, Any]) -> Loaded:
     )
 
 
-def gpu_identity(provider: str) -> Dict[str, Any]:
-    """The GPU that a provider computes on, and the CUDA that PyTorch was built for; empty on the processor.
+def target(settings: Dict[str, Any]) -> Dict[str, Any]:
+    """The GPU that the provider computes on, and the CUDA that PyTorch was built for; empty on the processor.
 
     Raises:
         RuntimeError: PyTorch sees no GPU.
     """
-    if not parsed(provider).cuda:
-        return {}
+    if not parsed(settings["provider"]).cuda:
+        return {"identity": {}, "software": {}}
     import torch
 
-    return pytorch_cuda.identity(torch)
+    return {"identity": pytorch_cuda.identity(torch), "software": {}}
 
 
 def build(artefact: bytes, provider: str) -> Tuple[List[Any], Callable[[], Tuple[Any, ...]]]:

@@ -1,7 +1,8 @@
 """The timing loop: the one place that reads a clock for a measurement.
 
 Warm-up ends when the numbers say so; a sample is so many inferences that it lasts long enough for the
-clock; raw samples are returned and judged elsewhere.
+clock; raw samples are returned and judged elsewhere. Where a graph brings its device's own clock (CUDA
+events), that one times the samples, and the host's clock only decides how long warm-up lasts.
 """
 
 import gc
@@ -34,6 +35,9 @@ NUMBERS = {
 }
 """Lowest and highest value of each field of a plan: no request lasts for ever or fills memory."""
 
+PARTS = ("h2d_ns", "d2h_ns", "enqueue_ns")
+"""What a device may tell beside its samples: copies to it, copies back, and the host's work to start one."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -50,9 +54,10 @@ class Plan:
         ceiling_ms: longest warm-up, settled or not.
         rewarm_runs: fewest untimed inferences at every later visit.
         rewarm_ms: shortest time for them.
-        thread_clock: keep the thread's CPU time beside the wall time (meaningful at one thread).
+        thread_clock: keep the thread's CPU time beside the wall time (meaningful at one thread, and where
+            the host's clock times the samples).
         evict_bytes: where not 0, so much other data is written before every inference, which is then a sample
-            of its own: caches are cold.
+            of its own: caches are cold. The device's caches, where a graph knows how to fill them.
     """
 
     samples: int = 10
@@ -100,7 +105,9 @@ class Timed:
 
         Returns:
             `runs_per_sample`; `wall_ns` and, with the thread clock, `cpu_ns`: one total a sample, for all of
-            its runs together; `warmup_runs` and `settled` of the first visit.
+            its runs together; `warmup_runs` and `settled` of the first visit. Where the device tells them,
+            `h2d_ns`, `d2h_ns` and `enqueue_ns`: of one inference each, as many as there are samples, taken
+            after these.
         """
         collecting = gc.isenabled()
         gc.disable()
@@ -115,24 +122,62 @@ class Timed:
             # other graphs ran since, and cooled the caches
             _run_for(self.run, plan.rewarm_runs, plan.rewarm_ms)
         else:
-            self.warmup = _warm_up(self.run, plan)
-        evict = _evictor(plan.evict_bytes) if plan.evict_bytes else None
+            self.warmup = _warm_up(self._typical_ns, plan)
+        evict = self._evictor(plan.evict_bytes) if plan.evict_bytes else None
         runs = 1 if evict else _runs_per_sample(self.warmup["typical_ns"], plan)
         walls: List[int] = []
         cpus: List[int] = []
         while len(walls) < plan.samples and not _is_long(walls, plan):
             if evict:
                 evict()
-            _sample(self.run, runs, walls, cpus)
+            self._sample(runs, walls, cpus)
         result = {
             "runs_per_sample": runs,
             "wall_ns": walls,
             "warmup_runs": self.warmup["runs"],
             "settled": self.warmup["settled"],
         }
-        if plan.thread_clock:
+        if plan.thread_clock and cpus:
             result["cpu_ns"] = cpus
+        result.update(self._parts(len(walls)))
         return result
+
+    def _sample(self, runs: int, walls: List[int], cpus: List[int]) -> None:
+        """One sample by the device's clock where there is one, else by the host's."""
+        if self.graph.span_ns is None:
+            _sample(self.run, runs, walls, cpus)
+        else:
+            walls.append(max(1, self.graph.span_ns(runs)))  # below its resolution a clock of events says 0
+
+    def _typical_ns(self, runs: int) -> float:
+        """What one of so many inferences typically takes, nanoseconds."""
+        if self.graph.span_ns is not None:
+            return max(1, self.graph.span_ns(runs)) / float(runs)
+        times = []
+        for _ in range(runs):
+            before = time.perf_counter_ns()
+            self.run()
+            times.append(time.perf_counter_ns() - before)
+        return _median(times)
+
+    def _evictor(self, size: int) -> Callable[[], None]:
+        evict = self.graph.evict
+        return _evictor(size) if evict is None else lambda: evict(size)
+
+    def _parts(self, count: int) -> Dict[str, List[int]]:
+        """So many of each part that the device tells, apart from the samples: these are inference only."""
+        if self.graph.parts_ns is None:
+            return {}
+        self.graph.parts_ns()  # the first one pays for pages that were never touched
+        told = [self.graph.parts_ns() for _ in range(count)]
+        return {name: [part[name] for part in told] for name in PARTS if all(name in part for part in told)}
+
+
+def elapsed_ns(action: Callable[[], Any]) -> int:
+    """What an action takes by the host's clock, for parts that a device's clock cannot tell."""
+    start = time.perf_counter_ns()
+    action()
+    return time.perf_counter_ns() - start
 
 
 _eviction: Dict[int, Any] = {}
@@ -177,18 +222,18 @@ def _sample(run: Run, runs: int, walls: List[int], cpus: List[int]) -> None:
     cpus.append(time.thread_time_ns() - cpu)
 
 
-def _warm_up(run: Run, plan: Plan) -> Dict[str, Any]:
-    """Run until two consecutive windows agree, or the ceiling is reached."""
+def _warm_up(typical_ns: Callable[[int], float], plan: Plan) -> Dict[str, Any]:
+    """Run until two consecutive windows agree, or the ceiling is reached.
+
+    Args:
+        typical_ns: runs so many inferences and tells what one of them typically takes.
+        plan: when to end.
+    """
     start = time.perf_counter_ns()
     runs, window, previous = 0, 3, math.nan
     while True:
-        times = []
-        for _ in range(window):
-            before = time.perf_counter_ns()
-            run()
-            times.append(time.perf_counter_ns() - before)
+        typical = typical_ns(window)
         runs += window
-        typical = _median(times)
         elapsed_ms = (time.perf_counter_ns() - start) / 1e6
         enough = runs >= plan.warmup_runs and elapsed_ms >= plan.warmup_ms
         settled = abs(typical - previous) < plan.settle * previous  # never while previous is NaN

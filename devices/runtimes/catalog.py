@@ -6,5 +6,8 @@ from devices.runtimes.litert import LiteRt
 from devices.runtimes.onnxruntime import OnnxRuntime
 from devices.runtimes.pytorch import PyTorch
 from devices.runtimes.runtime import Runtime
+from devices.runtimes.tensorrt import TensorRt
 
-RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in (OnnxRuntime(), LiteRt(), PyTorch())}
+RUNTIMES: dict[str, Runtime] = {
+    runtime.name: runtime for runtime in (OnnxRuntime(), LiteRt(), PyTorch(), TensorRt())
+}

@@ -1,7 +1,8 @@
 """int8 graphs: weights and activations quantised, written as QuantizeLinear/DequantizeLinear pairs (QDQ).
 
 Activations are asymmetric int8 a tensor, weights symmetric int8 a channel: what ONNX Runtime recommends as
-default and what TFLite's own scheme is, so that one quantised graph serves both.
+default and what TFLite's own scheme is, so that one quantised graph serves both. TensorRT takes symmetric
+activations only, and pairs in other places.
 """
 
 from __future__ import annotations
@@ -23,13 +24,31 @@ RANDOM_INPUTS = 2
 """Random inputs that calibrate the ranges: a latency does not depend on them, only their having been set."""
 
 
-def quantized(model: bytes, given: Mapping[str, NDArray[Any]] | None = None) -> bytes:
+TENSORRT_QUANTISES = ["Add", "Conv", "ConvTranspose", "Gemm", "MatMul"]
+TENSORRT = {
+    "ActivationSymmetric": True,
+    "WeightSymmetric": True,
+    "AddQDQPairToWeight": True,
+    "QuantizeBias": False,
+    "DedicatedQDQPair": True,
+    "OpTypesToExcludeOutputQuantization": TENSORRT_QUANTISES,
+}
+"""What TensorRT takes: zero points of 0, weights as fp32 behind a pair of their own, biases left in fp32.
+
+Pairs stand before what computes, never between that and its activation function, which would part the two.
+"""
+
+
+def quantized(
+    model: bytes, given: Mapping[str, NDArray[Any]] | None = None, *, for_tensorrt: bool = False
+) -> bytes:
     """A QDQ graph that computes in int8 what the given graph computes in fp32.
 
     Args:
         model: an ONNX file.
         given: calibration inputs by name, each (samples, *shape of the input); an input of a graph without
             any of its name and shape is calibrated on standard normal numbers.
+        for_tensorrt: whether activations are symmetric too, and pairs stand where TensorRT wants them.
 
     Raises:
         Unsupported: the quantiser refuses the graph.
@@ -48,6 +67,8 @@ def quantized(model: bytes, given: Mapping[str, NDArray[Any]] | None = None) -> 
                 per_channel=True,
                 activation_type=QuantType.QInt8,
                 weight_type=QuantType.QInt8,
+                op_types_to_quantize=TENSORRT_QUANTISES if for_tensorrt else None,
+                extra_options=TENSORRT if for_tensorrt else None,
             )
         except Exception as error:  # the quantiser raises whatever its parts raise
             raise Unsupported(f"cannot be quantised to int8: {error}") from error

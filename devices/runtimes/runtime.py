@@ -26,6 +26,9 @@ class Runtime(ABC):
             then tells which samples were preempted.
         precisions: arithmetic that it can be asked for, the default first.
         profiles_nodes: whether its half in the agent tells the time of each operator inside a graph.
+        builds_for_graph: names of what its half in the agent builds of a graph and wants back with the next
+            load of it.
+        builds_for_target: the same of what serves every graph on a target.
     """
 
     name: ClassVar[str]
@@ -36,6 +39,13 @@ class Runtime(ABC):
     in_caller: ClassVar[tuple[str, ...]]
     precisions: ClassVar[tuple[str, ...]]
     profiles_nodes: ClassVar[bool]
+    builds_for_graph: ClassVar[tuple[str, ...]] = ()
+    builds_for_target: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def builds(self) -> tuple[str, ...]:
+        """Names of all that its half in the agent builds and wants back."""
+        return (*self.builds_for_graph, *self.builds_for_target)
 
     def on_gpu(self, provider: str) -> bool:
         """Whether a provider computes on a GPU, whose clock and caches take longer to settle than a CPU's."""

@@ -42,7 +42,7 @@ device_options = together(
     ),
     click.option(
         "--provider",
-        help="How the runtime executes: an execution provider, `compile`, ...; default: its first.",
+        help="How the runtime executes: an execution provider, `compile`, `stream`, ...; default: its first.",
     ),
     click.option(
         "--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of one inference."
@@ -52,10 +52,10 @@ device_options = together(
     ),
     click.option(
         "--dtype",
-        type=click.Choice(["fp32", "int8"]),
+        type=click.Choice(["fp32", "fp16", "int8"]),
         default="fp32",
         show_default=True,
-        help="Arithmetic; int8 is quantised after training (QDQ).",
+        help="Arithmetic; int8 is quantised after training (QDQ); fp16 only where the runtime has it.",
     ),
     click.option(
         "--calibration-inputs",
@@ -103,7 +103,9 @@ session_options = together(
         help="Whole networks that the solver picks to calibrate the table.",
     ),
     click.option(
-        "--inline", is_flag=True, help="Read block times inside running networks too (ONNX Runtime only)."
+        "--inline",
+        is_flag=True,
+        help="Read block times inside running networks too (ONNX Runtime, TensorRT).",
     ),
 )
 space_option = click.option(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import onnx
 import pytest
@@ -39,3 +43,31 @@ def board_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer
     """An SSH server on this machine; skips where there is none to start."""
     with ssh_server(tmp_path_factory.mktemp("sshd")) as server:
         yield server
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path) -> Callable[[str], Path]:
+    """Gives the folder of a wheel that pip downloads; skips where it cannot."""
+
+    def folder_of(distribution: str) -> Path:
+        wheels, folder = tmp_path / "wheels", tmp_path / "unpacked"
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "-q",
+            "-d",
+            str(wheels),
+            distribution,
+        ]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"pip cannot download {distribution}: {done.stderr.strip()[-200:]}")
+        for wheel in wheels.glob("*.whl"):
+            with zipfile.ZipFile(wheel) as file:
+                file.extractall(folder)
+        return folder
+
+    return folder_of

@@ -98,9 +98,8 @@ def agent(seeds: Sequence[bytes], rng: random.Random, folder: Path) -> Target:
                 header, payload = frames.read(stream.read)
             except (frames.FrameError, EOFError) as error:
                 return refused or not isinstance(error, EOFError)
-            answer = running.answer(header, payload)
             sink = io.BytesIO()
-            main.write(sink, answer, header.get("number"))
+            main.write(sink, *running.answer(header, payload), number=header.get("number"))
             read, _ = frames.read(io.BytesIO(sink.getvalue()).read)
             error_text = str(read.get("error", ""))
             assert not error_text.startswith(

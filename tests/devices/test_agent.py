@@ -82,6 +82,7 @@ def test_functions_of_the_agent_import_nothing_but_numpy_and_the_runtime(path: P
         "ai_edge_litert",
         "tflite_runtime",
         "torch",
+        "tensorrt",
     }
 
 
@@ -157,7 +158,12 @@ def test_an_agent_without_a_runtime_tells_its_conditions(bare: Connection) -> No
 
 @pytest.mark.parametrize(
     ("runtime", "package"),
-    [("onnxruntime", "onnxruntime"), ("litert", "ai-edge-litert"), ("pytorch", "torch")],
+    [
+        ("onnxruntime", "onnxruntime"),
+        ("litert", "ai-edge-litert"),
+        ("pytorch", "torch"),
+        ("tensorrt", "tensorrt"),
+    ],
 )
 def test_an_agent_without_a_runtime_names_what_to_install(
     bare: Connection, runtime: str, package: str

@@ -36,6 +36,9 @@ class WatchedLink(LocalLink):
         return [process.pid for process in self.started]
 
 
+ROOT = Path(__file__).parents[2]
+
+
 class ScriptLink(LocalLink):
     """This computer, running a script in place of the agent."""
 
@@ -317,3 +320,43 @@ def test_a_link_that_cannot_start_leaves_no_descriptor(monkeypatch: pytest.Monke
     with pytest.raises(AgentDied):
         connection.__enter__()
     assert open_descriptors() == before
+
+
+# --- payloads of several parts
+
+
+ANSWER_PARTS = """
+import os, sys
+from devices.agent import frames
+sink = os.fdopen(os.dup(1), "wb")
+sys.stdin.buffer.read(int(sys.argv[1]) + int(sys.argv[3]))
+sink.write(sys.argv[2].encode())
+sink.flush()
+header, payload = frames.read(sys.stdin.buffer.read)
+found = {name: data[::-1] for name, data in frames.parts(header, payload).items()}
+listed, joined = frames.joined(found)
+listed.update({"number": header["number"], **CHANGES})
+sink.write(frames.encode(listed, joined) + joined)
+sink.flush()
+sys.stdin.buffer.read()
+"""
+
+
+def parts_link(**changes: object) -> ScriptLink:
+    return ScriptLink(
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\nCHANGES = {changes!r}\n" + ANSWER_PARTS
+    )
+
+
+def test_a_request_and_its_answer_may_have_payloads_of_several_parts() -> None:
+    with Connection(parts_link()) as connection:
+        _, found = connection.request_parts(
+            "load", {"artefact": b"abc", "engine": b"", "cache": b"12"}, 60.0, 100
+        )
+    assert found == {"artefact": b"cba", "engine": b"", "cache": b"21"}
+
+
+@pytest.mark.parametrize("parts", [[["a", 99]], [["a", 1]], "abc", [["a", -1]], [[1, 5]]], ids=str)
+def test_parts_that_are_malformed_are_an_agent_that_died(parts: object) -> None:
+    with Connection(parts_link(parts=parts)) as connection, pytest.raises(AgentDied, match="part"):
+        connection.request_parts("load", {"artefact": b"abcde"}, 60.0, 100)

@@ -233,3 +233,37 @@ def test_a_payload_over_the_limit_is_not_written(monkeypatch: pytest.MonkeyPatch
     assert frames.encode({}, b"x" * 10)
     with pytest.raises(FrameError, match="too large"):
         frames.encode({}, b"x" * 11)
+
+
+# --- payloads of several parts
+
+
+@NO_DEADLINE
+@given(st.dictionaries(st.text(), st.binary(max_size=50), max_size=frames.MOST_PARTS))
+def test_parts_are_read_as_they_were_joined(parts: dict[str, bytes]) -> None:
+    header, payload = frames.joined(parts)
+    assert frames.parts(json.loads(json.dumps(header)), payload) == parts
+
+
+def test_a_header_that_lists_no_parts_has_none() -> None:
+    assert frames.parts({}, b"a graph") == {}
+
+
+@NO_DEADLINE
+@example([["a", 3], ["a", 3]])
+@example([["a", True]])
+@example([["a", 1]] * 99)
+@given(JSON)
+def test_parts_that_do_not_add_up_are_refused(listed: Any) -> None:
+    try:
+        found = frames.parts({"parts": listed}, b"123456")
+    except FrameError:
+        return
+    assert b"".join(found.values()) in (b"123456", b"")
+
+
+def test_a_payload_above_what_a_reader_takes_is_refused_before_it_is_read() -> None:
+    stream = Recorder(frame({}, b"123456"))
+    with pytest.raises(FrameError, match="is refused"):
+        frames.read(stream.read, 5)
+    assert sum(stream.asked) == PREFIX.size

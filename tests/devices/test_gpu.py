@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from devices.agent import gpu, onnxruntime_runtime, pytorch_runtime
-from devices.agent_device import GPU_WARM_UP, AgentDevice
+from devices.agent_device import GPU_PLAN, AgentDevice
 from devices.connection import Connection
 from devices.links.local import LocalLink
 from devices.runtimes.catalog import RUNTIMES
@@ -50,11 +50,16 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], N
     return make
 
 
+def identity(runtime: Any, provider: str) -> dict[str, Any]:
+    told: dict[str, Any] = runtime.target({"provider": provider})
+    return {**told["identity"], **told["software"]}
+
+
 def test_the_driver_tells_name_capability_and_version(driver: Callable[[int], None]) -> None:
     driver(0)
     assert gpu.identity() == SOMETHING
-    assert onnxruntime_runtime.gpu_identity("CUDAExecutionProvider+graph") == SOMETHING
-    assert onnxruntime_runtime.gpu_identity("TensorrtExecutionProvider") == SOMETHING
+    assert identity(onnxruntime_runtime, "CUDAExecutionProvider+graph") == SOMETHING
+    assert identity(onnxruntime_runtime, "TensorrtExecutionProvider") == SOMETHING
 
 
 @pytest.mark.parametrize("provider", ["CPUExecutionProvider", "OpenVINOExecutionProvider+cpu"])
@@ -62,8 +67,8 @@ def test_a_provider_without_a_gpu_adds_nothing_to_the_identity(
     driver: Callable[[int], None], provider: str
 ) -> None:
     driver(0)
-    assert onnxruntime_runtime.gpu_identity(provider) == {}
-    assert pytorch_runtime.gpu_identity("compile+channels_last") == {}
+    assert identity(onnxruntime_runtime, provider) == {}
+    assert identity(pytorch_runtime, "compile+channels_last") == {}
 
 
 def test_what_is_not_told_is_unknown(driver: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,5 +104,5 @@ def test_a_gpu_is_warmed_up_for_longer(
     monkeypatch.setattr(Connection, "request", request)
     process = AgentDevice("cpu", LocalLink(), Settings(runtime=runtime, provider=provider)).process()
     process.time("graph", 1)
-    assert (GPU_WARM_UP.items() <= sent[0].items()) == expected
-    assert not GPU_WARM_UP.keys() & sent[0].keys() or expected
+    assert (GPU_PLAN.items() <= sent[0].items()) == expected
+    assert not GPU_PLAN.keys() & sent[0].keys() or expected

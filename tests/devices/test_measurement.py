@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.agent.timing import PARTS
 from devices.measurement import LONGEST_NS, MOST_RUNS, NodeTimes, Visit
 
 NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
@@ -33,13 +35,17 @@ GOOD: dict[str, Any] = {
 @st.composite
 def visits(draw: st.DrawFn) -> Visit:
     wall = draw(st.lists(TIMES, min_size=1, max_size=12))
-    cpu = draw(st.none() | st.lists(st.integers(0, LONGEST_NS), min_size=len(wall), max_size=len(wall)))
+    column = st.none() | st.lists(st.integers(0, LONGEST_NS), min_size=len(wall), max_size=len(wall)).map(
+        tuple
+    )
     return Visit(
         draw(COUNTS),
         tuple(wall),
-        None if cpu is None else tuple(cpu),
+        draw(column),
         draw(st.integers(0, 10**6)),
         draw(st.booleans()),
+        **{name: draw(column) for name in PARTS},
+        notes=draw(st.none() | st.dictionaries(st.text(), st.text() | st.booleans(), max_size=3)),
     )
 
 
@@ -113,6 +119,11 @@ def test_a_missing_field_is_named(name: str) -> None:
         ("warmup_runs", [3]),
         ("settled", "false"),
         ("settled", 1),
+        ("h2d_ns", [1]),
+        ("d2h_ns", None),
+        ("enqueue_ns", [1, 1.5]),
+        ("notes", None),
+        ("notes", ["engine"]),
     ],
 )
 def test_a_field_of_another_type_or_meaning_is_refused(name: str, value: object) -> None:
@@ -154,9 +165,44 @@ def test_a_visit_is_checked_at_birth(
         Visit(*given, 3, True)
 
 
+# --- what a device tells beside its samples
+
+
+FULL = Visit(2, (10, 11), None, 5, True, (1, 2), (3, 4), (5, 6), {"engine": "abc"})
+
+
+def test_old_rows_lack_parts_and_so_does_what_is_written_without_them() -> None:
+    old = Visit.from_json(GOOD)
+    assert (old.h2d_ns, old.d2h_ns, old.enqueue_ns, old.notes) == (None, None, None, None)
+    assert set(old.to_json()) == set(GOOD)
+
+
+def test_parts_are_joined_and_divided_with_the_samples() -> None:
+    joined = FULL.joined(replace(FULL, wall_ns=(12, 13), h2d_ns=(7, 8)))
+    assert (joined.wall_ns, joined.h2d_ns, joined.enqueue_ns) == (
+        (10, 11, 12, 13),
+        (1, 2, 7, 8),
+        (5, 6, 5, 6),
+    )
+    assert joined.notes == FULL.notes
+    assert joined.part(1, 3) == replace(
+        FULL, wall_ns=(11, 12), h2d_ns=(2, 7), d2h_ns=(4, 3), enqueue_ns=(6, 5)
+    )
+
+
+def test_visits_that_tell_different_parts_cannot_be_joined() -> None:
+    with pytest.raises(ValueError, match="cannot be joined"):
+        FULL.joined(replace(FULL, h2d_ns=None))
+
+
 # --- times inside a graph
 
 INSIDE = NodeTimes(("a/conv_0", "ReorderOutput"), ((5, 1), (6, 1)), (7, 8))
+
+
+def test_fractions_of_microseconds_are_kept() -> None:
+    found = NodeTimes(("a/conv_0",), ((1.25,), (2,)), (1.5, 2))
+    assert NodeTimes.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
 def test_node_times_are_written_and_read_back() -> None:
@@ -169,7 +215,8 @@ def test_node_times_are_written_and_read_back() -> None:
         {"us": []},
         {"us": [[5, 1]]},
         {"us": [[5, 1], [6]]},
-        {"us": [[5, 1], [6, 1.5]]},
+        {"us": [[5, 1], [6, float("nan")]]},
+        {"us": [[5, 1], [6, True]]},
         {"us": 7},
         {"run_us": [7, None]},
         {"nodes": ["a"]},

@@ -129,7 +129,7 @@ def test_every_verb_is_a_method() -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_refuses_fields_that_it_does_not_read(verb: str) -> None:
-    assert "RequestError: unknown field 'more'" in Agent().answer({"verb": verb, "more": 1}, b"")["error"]
+    assert "RequestError: unknown field 'more'" in Agent().answer({"verb": verb, "more": 1}, b"")[0]["error"]
 
 
 @pytest.mark.parametrize("verb", ["load", "time", "unload", "node_times", "describe", "busy_processes"])
@@ -140,7 +140,7 @@ def test_fields_of_any_type_are_answers_that_name_one(verb: str, fields: st.Data
         header["seconds"] = -abs(header["seconds"])
     if verb == "describe":
         header["threads"] = "one"
-    answer = Agent().answer({"verb": verb, **header}, b"")
+    answer, _ = Agent().answer({"verb": verb, **header}, b"")
     if verb == "unload" and "error" not in answer:
         assert isinstance(header["id"], str)
     else:
@@ -153,7 +153,7 @@ def test_so_many_graphs_are_loaded_and_no_more(monkeypatch: pytest.MonkeyPatch, 
     agent = Agent()
     request = {"verb": "load", "runtime": "onnxruntime"}
     settings = {"threads": 1, "provider": "CPUExecutionProvider"}
-    answers = [agent.answer({**request, "id": name, "settings": settings}, tiny) for name in "abcb"]
+    answers = [agent.answer({**request, "id": name, "settings": settings}, tiny)[0] for name in "abcb"]
     assert [set(answer) for answer in answers] == [{"notes"}, {"notes"}, {"error"}, {"notes"}]
     assert "2 graphs are loaded already" in answers[2]["error"]
 
@@ -163,6 +163,6 @@ def test_a_long_or_garbled_error_is_cut_to_what_can_be_sent(monkeypatch: pytest.
         raise ValueError("\ud800" + "x" * 100_000)
 
     monkeypatch.setattr("devices.agent.conditions.conditions", refuse)
-    error = Agent().answer({"verb": "conditions"}, b"")["error"]
+    error = Agent().answer({"verb": "conditions"}, b"")[0]["error"]
     assert error.startswith("ValueError: ?xxx")
     assert len(error) == main.LONGEST_ERROR

@@ -243,3 +243,74 @@ def test_a_long_visit_ends_with_the_fewest_samples(clock: Clock) -> None:
     assert visit(Run(clock, 9 * MS), Plan(samples=8))["wall_ns"] == [9 * MS] * 2
     assert visit(Run(clock, 5 * MS), Plan(samples=8))["wall_ns"] == [5 * MS] * 3
     assert visit(Run(clock, MS), Plan(samples=8))["wall_ns"] == [MS] * 8
+
+
+# --- by a device's own clock
+
+
+class Device:
+    """Computes in `step_ns` by its own clock, while the host's clock moves by `host_ns` a call."""
+
+    def __init__(self, clock: Clock, step_ns: int, host_ns: int = 0) -> None:
+        self.clock, self.step_ns, self.host_ns = clock, step_ns, host_ns or step_ns
+        self.spans: list[int] = []
+        self.happened: list[str] = []
+
+    def run(self) -> None:
+        self.clock.now_ns += self.host_ns
+
+    def span_ns(self, runs: int) -> int:
+        self.clock.now_ns += runs * self.host_ns
+        self.spans.append(runs)
+        self.happened.append("span")
+        return runs * self.step_ns
+
+    def evict(self, size: int) -> None:
+        self.happened.append(f"evict {size}")
+
+    def parts_ns(self) -> dict[str, int]:
+        self.happened.append("parts")
+        return {"h2d_ns": 5, "enqueue_ns": len(self.happened)}
+
+    def loaded(self) -> Loaded:
+        return Loaded(self.run, self.span_ns, self.evict, self.parts_ns)
+
+
+def test_a_device_with_a_clock_tells_the_samples(clock: Clock) -> None:
+    device = Device(clock, MS // 4, host_ns=MS)
+    found = Timed(Loaded(device.run, device.span_ns)).visit(Plan(samples=3))
+    assert found["wall_ns"] == [MS] * 3
+    assert found["runs_per_sample"] == 4
+    assert "cpu_ns" not in found
+    assert device.spans[-3:] == [4] * 3
+    assert sum(device.spans[:-3]) == found["warmup_runs"]
+
+
+def test_warm_up_on_a_device_lasts_as_long_as_the_host_says(clock: Clock) -> None:
+    device = Device(clock, MS // 100)
+    found = Timed(device.loaded()).visit(Plan(samples=1, warmup_ms=200.0, ceiling_ms=1000.0))
+    assert found["settled"] is True
+    assert 200 <= found["warmup_runs"] / 100 < 203
+
+
+def test_a_span_below_the_resolution_of_a_device_still_takes_time(clock: Clock) -> None:
+    device = Device(clock, 0, host_ns=MS)
+    found = Timed(Loaded(device.run, device.span_ns)).visit(Plan(samples=1))
+    assert found["wall_ns"] == [1]
+
+
+def test_a_device_empties_its_own_caches(clock: Clock) -> None:
+    device = Device(clock, MS)
+    found = Timed(Loaded(device.run, device.span_ns, device.evict)).visit(Plan(samples=2, evict_bytes=77))
+    assert found["runs_per_sample"] == 1
+    assert device.happened[-4:] == ["evict 77", "span"] * 2
+
+
+def test_parts_come_after_the_samples_and_one_for_each(clock: Clock) -> None:
+    device = Device(clock, MS)
+    found = Timed(device.loaded()).visit(Plan(samples=2))
+    assert device.happened[-5:] == ["span"] * 2 + ["parts"] * 3
+    assert found["h2d_ns"] == [5, 5]
+    last = len(device.happened)
+    assert found["enqueue_ns"] == [last - 1, last]
+    assert "d2h_ns" not in found

@@ -90,6 +90,34 @@ def test_show_names_what_disturbed(tmp_path: Path, macro_profile: Path) -> None:
     assert run("show", path, "--strict")[0] == 3
 
 
+def test_show_tells_copies_and_enqueueing_where_a_profile_has_them(
+    tmp_path: Path, macro_profile: Path
+) -> None:
+    plain = run("show", macro_profile)[1]
+    assert "inputs already there" in plain
+    assert not {"h2d", "d2h", "enqueue"} & set(plain.split())
+    lines = [json.loads(line) for line in macro_profile.read_text().splitlines()]
+    name = next(row["name"] for row in lines if row.get("row") == "block")
+    for row in lines:
+        if row.get("name") == name and "wall_ns" in row:
+            count = len(row["wall_ns"])
+            row |= {"cpu_ns": None, "h2d_ns": [2_000_000] * count, "enqueue_ns": [3_000_000] * count}
+            row["notes"] = {"engine": "abcd"}
+    device = tmp_path / "gpu.profile.jsonl"
+    device.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    text = run("show", device)[1]
+    line = next(line for line in text.splitlines() if name in line.split())
+    assert line.index("2.0000 ms") < line.index("3.0000 ms")
+    assert "enqueue (the host's thread starting one inference)" in text
+    assert "d2h" not in text
+    facts = {row["name"]: row for row in json.loads(run("show", device, "--json")[1])["graphs"]}
+    assert (facts[name]["h2d_ms"], facts[name]["d2h_ms"], facts[name]["notes"]) == (
+        2.0,
+        None,
+        {"engine": "abcd"},
+    )
+
+
 def test_show_of_what_is_no_profile_is_one_sentence(tmp_path: Path) -> None:
     code, _, errors = run("show", tmp_path / "none")
     assert code == 1
