@@ -2,9 +2,9 @@
 
 import json
 import os
-import tempfile
 from typing import Any, Callable, Dict, List, Tuple
 
+from devices.agent import scratch
 from devices.agent.loaded import Loaded
 
 NAME = "onnxruntime"
@@ -60,7 +60,7 @@ def node_times(graph: bytes, settings: Dict[str, Any], plan: Dict[str, Any]) -> 
     onnxruntime = _import()
     options = _options(onnxruntime, settings["threads"])
     options.enable_profiling = True
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch.folder() as folder:
         options.profile_file_prefix = os.path.join(folder, "profile")
         infer, session = _open(onnxruntime, graph, options, settings["provider"])
         for _ in range(plan["warmup_runs"] + plan["runs"]):

@@ -41,6 +41,8 @@ class SshServer:
         port: its port.
         prefix: what its command begins with, such as a network of its own.
         settings: further lines of its configuration.
+
+    Sessions have a home folder of their own, so that no start-up file of the user runs.
     """
 
     folder: Path
@@ -67,13 +69,18 @@ class SshServer:
         return SshLink(**{**fields, **changes})
 
     @property
+    def home(self) -> Path:
+        """Home folder of the sessions."""
+        return self.folder / "home"
+
+    @property
     def config(self) -> Path:
         """The clients' configuration."""
         return self.folder / "client_config"
 
     def start(self) -> None:
         """Make keys and files, and listen."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(parents=True, exist_ok=True)
         self.port = self.port or _free_port(self.address)
         for name in ("host_key", "user_key"):
             make_key(self.folder / name)
@@ -139,6 +146,7 @@ class SshServer:
             "PrintMotd no",
             "UseDNS no",
             "MaxStartups 100",
+            f"SetEnv HOME={self.home}",
             *self.settings,
         ]
         client = [
