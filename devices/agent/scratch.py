@@ -4,12 +4,12 @@ import contextlib
 import os
 import shutil
 import tempfile
-from typing import Iterator
+from typing import Iterator, List
 
 from devices.agent import system_files
 
 PREFIX = "hwprofile-agent-"
-_open = []  # type: List[str]
+_open: List[str] = []
 
 
 @contextlib.contextmanager

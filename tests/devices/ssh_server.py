@@ -166,7 +166,7 @@ class SshServer:
     def _wait_until_it_listens(self) -> None:
         log = self.folder / "log"
         assert self._process is not None
-        assert wait_until(lambda: "listening on" in log.read_text() or self._process.poll() is not None)  # type: ignore[union-attr] # asserted above
+        assert wait_until(lambda: "listening on" in log.read_text() or self._process.poll() is not None)
         if self._process.poll() is not None:
             unavailable(f"sshd does not start here: {log.read_text()[-500:]}")
 
