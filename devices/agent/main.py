@@ -4,6 +4,7 @@ Verbs: `describe` (identity), `conditions`, `load` (payload: a graph), `time`, `
 (payload: a graph). An error of a request is an answer, not an end; the agent ends when its input ends.
 """
 
+import importlib.util
 import os
 import sys
 from typing import BinaryIO, Callable, Dict
@@ -58,6 +59,8 @@ class Agent:
         """Identity of this target under a runtime; binds the process to as many processors as threads."""
         runtime = RUNTIMES[header["runtime"]]
         target = dict(identity.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
+        if importlib.util.find_spec("numpy") is None:
+            raise ModuleNotFoundError("numpy is not installed; run: pip install numpy")
         identity.pin(int(header["threads"]))
         software = identity.software()
         if header.get("detailed") and hasattr(runtime, "details"):
