@@ -28,7 +28,7 @@ class Patience:
 
         Args:
             error: why one is needed.
-            fruitless: attempts before this one since anything was measured.
+            fruitless: errors of its kind before this one since anything was measured.
             tell: is told what is waited for.
 
         Raises:

@@ -8,6 +8,7 @@ conditions are read between groups: what disturbed a round is read off them (`di
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
@@ -116,15 +117,17 @@ class Round:
         """
         self._waiting = [self.graphs[index] for index in self.rng.permutation(len(self.graphs))]
         self._to_profile = [self.profiled[index] for index in self.rng.permutation(len(self.profiled))]
-        self._process, self._fruitless = self.first_process, 0
+        self._process = self.first_process
+        self._fruitless: Counter[type[AgentDied]] = Counter()
         while self._waiting or self._to_profile:
             try:
                 with self.device.process() as running:
                     self._check_identity(running)
                     yield from self._in_process(running)
             except AgentDied as error:
-                self.patience.wait(error, self._fruitless, self.tell)
-                self._fruitless += 1
+                kind = LinkLost if isinstance(error, LinkLost) else AgentDied
+                self.patience.wait(error, self._fruitless[kind], self.tell)
+                self._fruitless[kind] += 1
             self._process += 1
 
     def _check_identity(self, running: DeviceProcess) -> None:
@@ -142,7 +145,7 @@ class Round:
             for reading in self._group(running, self._waiting[: self.sampling.group]):
                 yield reading
                 if not reading.is_reference:
-                    self._fruitless = 0
+                    self._fruitless.clear()
                     self._waiting = [graph for graph in self._waiting if graph.name != reading.graph]
                 if reading.failure in _FATAL:
                     return
@@ -151,7 +154,7 @@ class Round:
         while self._to_profile:
             reading = self._inside(running, self._to_profile[-1])
             self._to_profile.pop()
-            self._fruitless = 0
+            self._fruitless.clear()
             yield reading
             if reading.failure in _FATAL:
                 return

@@ -7,6 +7,7 @@ The payload of a graph may have parts: `artefact`, and what the host has kept of
 a `load` has a payload where there is something new to keep.
 """
 
+import importlib.util
 import os
 import sys
 from typing import Any, BinaryIO, Dict, Tuple
@@ -78,6 +79,8 @@ class Agent:
         detailed = requests.truth(header, "detailed")
         threads = requests.whole(header, "threads", 1, requests.MOST_THREADS)
         target = dict(identity.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
+        if importlib.util.find_spec("numpy") is None:
+            raise ModuleNotFoundError("numpy is not installed; run: pip install numpy")
         identity.pin(threads)
         software = identity.software()
         if "settings" in header and hasattr(runtime, "target"):

@@ -3,10 +3,10 @@
 import contextlib
 import json
 import os
-import tempfile
 from collections import Counter
 from typing import Any, Dict, Iterator, List
 
+from devices.agent import scratch
 from devices.agent.onnxruntime_providers import CPU, Provider
 
 _NODE_SUFFIX = "_kernel_time"
@@ -15,7 +15,7 @@ _NODE_SUFFIX = "_kernel_time"
 @contextlib.contextmanager
 def folder() -> Iterator[str]:
     """Where the runtime's profile goes, for as long as it is needed."""
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch.folder() as folder:
         yield os.path.join(folder, "profile")
 
 

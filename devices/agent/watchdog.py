@@ -10,6 +10,8 @@ import threading
 import time
 from typing import Any, Callable
 
+from devices.agent import scratch
+
 GRACE_S = 5.0
 """How long a request may go on after its host has gone or its time is up: the host's own end comes first."""
 SILENCE_S = 300.0
@@ -68,6 +70,11 @@ class Watchdog:
         poll.register(self._source, getattr(select, "POLLRDHUP", 0))
         while not poll.poll(SILENCE_S * 1e3):
             if not self._is_busy and time.monotonic() - self._heard_s > SILENCE_S:
-                os._exit(SILENT_HOST)
+                _exit(SILENT_HOST)
         time.sleep(GRACE_S)
-        os._exit(1)
+        _exit(1)
+
+
+def _exit(status: int) -> None:
+    scratch.remove_all()
+    os._exit(status)

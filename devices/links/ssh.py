@@ -83,7 +83,7 @@ class SshLink(Link):
 
     def start(self, arguments: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start the target's Python with these arguments, over the shared connection."""
-        return started(["ssh", *self._flags(), self.remote_command(arguments)], stderr, _environment())
+        return started([*self._ssh(), self.remote_command(arguments)], stderr, _environment())
 
     def remote_command(self, arguments: Sequence[str]) -> str:
         """What the login shell on the target is given: means the same to sh, bash, zsh, fish and csh.
@@ -102,7 +102,7 @@ class SshLink(Link):
         limit_s = CONNECT_TIMEOUT_S + ALIVE_INTERVAL_S * (ALIVE_COUNT + 1)
         try:
             asked = subprocess.run(
-                ["ssh", *self._flags(), "exit"],
+                [*self._ssh(), "exit"],
                 check=False,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -128,8 +128,8 @@ class SshLink(Link):
         by_hand = ["ssh", *(word for word in self._where() if word != "--")]
         return ssh_words.advice(text, by_hand, self.python)
 
-    def _flags(self) -> list[str]:
-        """What `ssh` is given, up to the host's name."""
+    def _ssh(self) -> list[str]:
+        """The command up to the host's name."""
         options = {
             **OPTIONS,
             "ConnectTimeout": str(CONNECT_TIMEOUT_S),
@@ -138,6 +138,7 @@ class SshLink(Link):
             "ControlPath": ssh_masters.socket_of(repr(self)),
         }
         return [
+            "ssh",
             "-Tax",
             *(word for name, value in options.items() for word in ("-o", f"{name}={value}")),
             *self._where(),

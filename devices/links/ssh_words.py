@@ -10,7 +10,8 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_ADDRESS = r"(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f.]{0,15}){2,8}(?:%\w+)?)"
+_GROUPS = r"[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})"
+_ADDRESS = rf"(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|(?:{_GROUPS}{{7}}|(?:{_GROUPS}*)?::(?:{_GROUPS}*)?)(?:%\w+)?)"
 _ADDRESSES = (
     re.compile(rf"(?P<before>\b(?:at|by|to|for|from|host|with|address) |@)\[?{_ADDRESS}\]?(?![\w.])"),
     re.compile(rf"(?P<before>)(?<![\w.:\[])\[?{_ADDRESS}\]?(?= port \d)"),
@@ -83,7 +84,7 @@ def _any(words: Iterable[str]) -> str:
     return rf"(?<![\w.-])(?:{choice})(?![\w-]|\.\w)"
 
 
-_ADVICE = (
+_OF_SSH = (
     (
         "IDENTIFICATION HAS CHANGED|host key for .* has changed",
         "its host key is not the one that is known: if it was set up anew, forget the old one "
@@ -108,6 +109,8 @@ _ADVICE = (
         "Connection refused",
         "it is there, but no SSH server listens: is it still booting, or on another port?",
     ),
+)
+_OF_TARGET = (
     (
         r"No such file or directory: '?ssh\b",
         "OpenSSH's client is not installed here (Debian, Ubuntu: apt install openssh-client)",
@@ -124,7 +127,8 @@ _ADVICE = (
     ),
     ("No module named '?numpy|numpy is not installed", "install numpy there: {python} -m pip install numpy"),
 )
-"""What is printed, and what helps; the first that fits."""
+"""What is printed, and what helps; the first that fits. What a graph prints may look like words of `ssh`."""
+_FAILED = "exit status 255"
 
 
 def advice(text: str, ssh: Sequence[str], python: str) -> str:
@@ -135,5 +139,6 @@ def advice(text: str, ssh: Sequence[str], python: str) -> str:
         ssh: the command that reaches the target by hand.
         python: the target's interpreter.
     """
-    fitting = (sentence for pattern, sentence in _ADVICE if re.search(pattern, text))
+    table = _OF_SSH if _FAILED in text else _OF_TARGET
+    fitting = (sentence for pattern, sentence in table if re.search(pattern, text))
     return next(fitting, "").format(ssh=shlex.join(ssh), python=python)

@@ -33,10 +33,18 @@ class _Group(click.Group):
             click.echo(
                 "hwprofile: interrupted; what was measured is kept, the same command goes on", err=True
             )
+            _end_links()
             # an interpreter interrupted inside an extension may crash while it is torn down; all files and
             # processes are closed by now
             sys.stdout.flush()
             os._exit(INTERRUPTED)
+
+
+def _end_links() -> None:
+    """End connections that are shared by several processes, where there are any."""
+    masters = sys.modules.get("devices.links.ssh_masters")
+    if masters is not None:
+        masters.end_all()
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -41,6 +41,8 @@ class SshServer:
         port: its port.
         prefix: what its command begins with, such as a network of its own.
         settings: further lines of its configuration.
+
+    Sessions have a home folder of their own, so that no start-up file of the user runs.
     """
 
     folder: Path
@@ -67,13 +69,18 @@ class SshServer:
         return SshLink(**{**fields, **changes})
 
     @property
+    def home(self) -> Path:
+        """Home folder of the sessions."""
+        return self.folder / "home"
+
+    @property
     def config(self) -> Path:
         """The clients' configuration."""
         return self.folder / "client_config"
 
     def start(self) -> None:
         """Make keys and files, and listen."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(parents=True, exist_ok=True)
         self.port = self.port or _free_port(self.address)
         for name in ("host_key", "user_key"):
             make_key(self.folder / name)
@@ -87,8 +94,7 @@ class SshServer:
         if os.geteuid() == 0:
             SEPARATION_FOLDER.mkdir(mode=0o755, exist_ok=True)
         assert SSHD is not None
-        log = (self.folder / "log").open("ab")
-        with log:
+        with (self.folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [*self.prefix, SSHD, "-D", "-e", "-f", str(self.folder / "server_config")],
                 stdin=subprocess.DEVNULL,
@@ -96,7 +102,7 @@ class SshServer:
                 stderr=log,
                 start_new_session=True,
             )
-        self._await_banner()
+        self._wait_until_it_listens()
 
     def stop(self) -> None:
         """End the server and every session of it."""
@@ -139,6 +145,8 @@ class SshServer:
             "PrintMotd no",
             "UseDNS no",
             "MaxStartups 100",
+            "LogLevel INFO",
+            f"SetEnv HOME={self.home}",
             *self.settings,
         ]
         client = [
@@ -155,23 +163,12 @@ class SshServer:
         (self.folder / "server_config").write_text("\n".join([*server, ""]))
         self.config.write_text("\n".join([*client, ""]))
 
-    def _await_banner(self) -> None:
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            assert self._process is not None
-            if self._process.poll() is not None:
-                unavailable(f"sshd does not start here: {(self.folder / 'log').read_text()[-500:]}")
-            if self._greets():
-                return
-            time.sleep(0.02)
-        raise AssertionError("sshd does not answer")
-
-    def _greets(self) -> bool:
-        try:
-            with socket.create_connection((self.address, self.port), 1.0) as client:
-                return client.recv(4) == b"SSH-"
-        except OSError:
-            return False
+    def _wait_until_it_listens(self) -> None:
+        log = self.folder / "log"
+        assert self._process is not None
+        assert wait_until(lambda: "listening on" in log.read_text() or self._process.poll() is not None)
+        if self._process.poll() is not None:
+            unavailable(f"sshd does not start here: {log.read_text()[-500:]}")
 
 
 @contextlib.contextmanager
@@ -185,6 +182,65 @@ def ssh_server(folder: Path, *settings: str, **fields: Any) -> Iterator[SshServe
         yield server
     finally:
         server.stop()
+
+
+@dataclass(frozen=True)
+class Cable:
+    """What joins the networks of a client and a server; `cut` is what pulling it out is."""
+
+    client: str
+    port: str
+
+    def cut(self) -> None:
+        """Nothing goes through any more, and neither side is told."""
+        _ip("-n", self.client, "link", "set", self.port, "down")
+
+    def mend(self) -> None:
+        """Packets go through again."""
+        _ip("-n", self.client, "link", "set", self.port, "up")
+
+
+@contextlib.contextmanager
+def ssh_server_on_a_cable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *settings: str
+) -> Iterator[tuple[SshServer, Cable]]:
+    """A server in a network of its own, and an `ssh` on PATH in another, while the block runs.
+
+    Nothing changes in the network of this machine. Skips where networks cannot be made.
+    """
+    client, server = (f"hwp{end}{os.getpid()}" for end in "cs")
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        unavailable("networks of one's own need root and iproute2")
+    try:
+        try:
+            _ip("netns", "add", client)
+            _ip("netns", "add", server)
+            _ip("-n", client, "link", "add", "one", "type", "veth", "peer", "name", "two", "netns", server)
+        except subprocess.CalledProcessError as error:
+            unavailable(f"no network can be made here: {error.stderr.decode()}")
+        for network, port, address in ((client, "one", "10.77.0.1"), (server, "two", "10.77.0.2")):
+            _ip("-n", network, "address", "add", f"{address}/30", "dev", port)
+            _ip("-n", network, "link", "set", port, "up")
+        _put_on_path(folder / "programs", client, monkeypatch)
+        prefix = ["ip", "netns", "exec", server]
+        with ssh_server(folder, *settings, address="10.77.0.2", port=2222, prefix=prefix) as running:
+            yield running, Cable(client, "one")
+    finally:
+        for network in (client, server):
+            subprocess.run(["ip", "netns", "delete", network], check=False, capture_output=True)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def _put_on_path(folder: Path, network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An `ssh` that goes out through another network."""
+    folder.mkdir(parents=True)
+    program = folder / "ssh"
+    program.write_text(f'#!/bin/sh\nexec ip netns exec {network} {shutil.which("ssh")} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 def make_key(path: Path) -> None:

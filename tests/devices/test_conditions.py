@@ -203,3 +203,28 @@ def test_without_a_driver_nothing_is_said_of_gpus(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(nvidia, "LIBRARIES", ("libnothing-of-this-name.so",))
     assert nvidia.conditions() is None
     assert nvidia.driver_version() is None
+
+
+# --- the host's end of the link
+
+
+def test_ssh_servers_above_count_as_the_hosts_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    above = {
+        9: (8, "sh"),
+        8: (7, "sshd-session"),
+        7: (6, "a (b) sshd"),
+        6: (5, "sshd"),
+        5: (1, "x"),
+        1: (0, "init"),
+    }
+    stat = "{} ({}) S {} 1 1 0 -1 0 0 0 0 0 10 20 0 0"
+    texts = {f"/proc/{pid}/stat": stat.format(pid, name, pid - 1) for pid, name in names.items()}
+    monkeypatch.setattr(os, "getppid", lambda: 9)
+    monkeypatch.setattr(system_files, "read", texts.get)
+    assert conditions.link_processes() == [9, 8, 6]
+    assert conditions._own_time()["parent_s"] == pytest.approx(3 * 30 / os.sysconf("SC_CLK_TCK"))
+
+
+def test_a_host_that_the_system_does_not_show_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system_files, "read", lambda path: None)
+    assert conditions._own_time()["parent_s"] is None

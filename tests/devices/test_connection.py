@@ -14,7 +14,7 @@ import pytest
 
 from devices import connection as connection_module
 from devices.agent import frames
-from devices.connection import LARGEST_BANNER_BYTES, AgentDied, Connection, NoAnswer, RequestFailed
+from devices.connection import LARGEST_BANNER_BYTES, AgentDied, Connection, LinkLost, NoAnswer, RequestFailed
 from devices.links.local import LocalLink
 
 
@@ -360,3 +360,95 @@ def test_a_request_and_its_answer_may_have_payloads_of_several_parts() -> None:
 def test_parts_that_are_malformed_are_an_agent_that_died(parts: object) -> None:
     with Connection(parts_link(parts=parts)) as connection, pytest.raises(AgentDied, match="part"):
         connection.request_parts("load", {"artefact": b"abcde"}, 60.0, 100)
+
+
+# --- links that fail
+
+
+class FlimsyLink(WatchedLink):
+    """This computer, through a link that is lost with status 7 and names its host."""
+
+    def __init__(self, before: str = "", answering: bool = True) -> None:
+        super().__init__(before)
+        self.answering = answering
+        self.given_up = 0
+
+    def was_lost(self, exit_status: int) -> bool:
+        return exit_status == 7
+
+    def answers(self) -> bool:
+        return self.answering
+
+    def give_up(self) -> None:
+        self.given_up += 1
+
+    def redacted(self, text: str) -> str:
+        return text.replace("kitchen.local", "board")
+
+    def advice(self, text: str) -> str:
+        return "plug kitchen.local in" if "cable" in text else ""
+
+
+CABLE = "sys.stderr.write('kitchen.local: no cable'); sys.stderr.flush(); os._exit({})"
+
+
+def test_a_lost_link_is_told_apart_from_a_death_and_says_what_helps() -> None:
+    link = FlimsyLink(on_describe(CABLE.format(7)))
+    with Connection(link) as connection:
+        with pytest.raises(LinkLost) as caught:
+            describe(connection)
+        assert str(caught.value) == (
+            "the link was lost: the other side closed the stream (exit status 7); its last words: "
+            "board: no cable; plug kitchen.local in"
+        )
+    assert link.given_up == 1
+
+
+def test_what_may_be_kept_names_no_host() -> None:
+    link = FlimsyLink(on_describe(CABLE.format(8)))
+    with Connection(link) as connection:
+        with pytest.raises(AgentDied, match=r"board: no cable; plug board in$") as caught:
+            describe(connection)
+        assert not isinstance(caught.value, LinkLost)
+    link = FlimsyLink(on_describe("raise ValueError('/kitchen.local')"))
+    with Connection(link) as connection, pytest.raises(RequestFailed, match=r"^ValueError: /board$"):
+        describe(connection)
+    assert link.given_up == 0
+
+
+@pytest.mark.parametrize("answering", [True, False])
+def test_a_silent_agent_is_blamed_only_where_its_target_answers(answering: bool) -> None:
+    link = FlimsyLink(on_describe("time.sleep(600)"), answering)
+    expected = pytest.raises(NoAnswer if answering else LinkLost, match=r"no answer within 0\.5 s")
+    with Connection(link) as connection, expected:
+        describe(connection, timeout_s=0.5)
+
+
+def test_a_link_that_is_lost_before_the_greeting_is_a_lost_link() -> None:
+    with pytest.raises(LinkLost, match="the agent did not start"):
+        Connection(FlimsyLink("import os; os._exit(7)")).__enter__()
+
+
+def test_a_request_tells_how_long_it_may_take() -> None:
+    script = (
+        "import os, sys\n"
+        "sys.stdin.buffer.read(int(sys.argv[1]) + int(sys.argv[3]))\n"
+        "os.write(1, sys.argv[2].encode())\n"
+        "sys.exit(sys.stdin.buffer.readline().decode('latin-1'))\n"
+    )
+    with Connection(ScriptLink(script)) as connection, pytest.raises(AgentDied, match=r'"timeout_s":12\.5'):
+        connection.request("conditions", b"\n", timeout_s=12.5)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (3, "exit status 3"),
+        (-9, "killed by SIGKILL"),
+        (-250, "killed by signal 250"),
+        (139, "exit status 139: killed by SIGSEGV"),
+        (255, "exit status 255"),
+    ],
+)
+def test_an_exit_in_words(code: int, words: str) -> None:
+    assert connection_module._exit_in_words(code) == words

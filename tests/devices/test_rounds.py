@@ -7,17 +7,18 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pytest
 
 from devices.agent_device import AgentDevice, AgentProcess
-from devices.connection import AgentDied, RequestFailed
+from devices.connection import AgentDied, LinkLost, RequestFailed
 from devices.device import Device
 from devices.links.local import LocalLink
 from devices.measurement import Graph, Visit
-from devices.rounds import Reading, Round, Sampling
+from devices.patience import Patience
+from devices.rounds import IdentityChanged, Reading, Round, Sampling
 from devices.settings import Settings
 
 ONE_SAMPLE = Sampling(samples=1, passes=1)
@@ -321,3 +322,138 @@ def test_answers_that_contradict_each_other_cost_only_their_graph(
     assert [reading.graph for reading in failed] == ["graph0"]
     assert "contradict each other" in (failed[0].error or "")
     assert sorted(names(readings)) == ["graph0", "graph1"]
+
+
+# --- devices that go away
+
+
+class LostLink(WatchedLink):
+    """This computer, where a death by SIGKILL is the loss of the target."""
+
+    def was_lost(self, exit_status: int) -> bool:
+        return exit_status == -signal.SIGKILL
+
+
+@dataclasses.dataclass
+class Slept:
+    """Waits in no time."""
+
+    seconds: list[float] = dataclasses.field(default_factory=list)
+
+    def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+class Losing:
+    """Makes a graph whose target is lost so many times in the middle of it."""
+
+    def __init__(self, link: WatchedLink, times: int) -> None:
+        self.link, self.left = link, times
+
+    def __call__(self, onnx: bytes) -> Callable[[], bytes]:
+        def lost() -> bytes:
+            if self.left:
+                self.left -= 1
+                self.link.kill_last()
+            return onnx
+
+        return lost
+
+
+def with_patience(
+    device: Device, graphs: Sequence[Graph], reference: Graph, slept: Slept, **fields: Any
+) -> tuple[Round, list[str]]:
+    told: list[str] = []
+    patience = Patience((1.0, 2.0, 4.0), (0.5,), slept)
+    rng = np.random.default_rng(0)
+    return Round(
+        device, graphs, reference, rng, 5, ONE_SAMPLE, patience=patience, tell=told.append, **fields
+    ), told
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_lost_link_blames_no_graph_and_the_round_goes_on(
+    graphs: list[Graph], reference: Graph, tiny: bytes, times: int
+) -> None:
+    link, slept = LostLink(), Slept()
+    device = AgentDevice("cpu", link, Settings())
+    losing = Graph("losing", Losing(link, times)(tiny))
+    measuring, told = with_patience(device, [*graphs, losing], reference, slept)
+    readings = list(measuring.readings())
+    assert all(reading.error is None for reading in readings)
+    assert sorted(names(readings)) == sorted(["losing", *(graph.name for graph in graphs)])
+    assert {reading.process for reading in readings if not reading.is_reference} <= {5, 5 + times}
+    assert slept.seconds == [1.0, 2.0, 4.0][:times]
+    assert len(told) == times
+    assert "the link was lost" in told[0]
+    assert "the next attempt is in 1 s" in told[0]
+
+
+def test_what_is_inside_graphs_is_asked_again_after_a_loss(
+    graphs: list[Graph], reference: Graph, tiny: bytes
+) -> None:
+    link, slept = LostLink(), Slept()
+    device = AgentDevice("cpu", link, Settings())
+    losing = Graph("losing", Losing(link, 1)(tiny))
+    measuring, _ = with_patience(device, [], reference, slept, profiled=[losing, *graphs[:1]])
+    inside = [reading for reading in measuring.readings() if reading.is_inside]
+    assert sorted(reading.graph for reading in inside) == ["graph0", "losing"]
+    assert all(reading.error is None for reading in inside)
+
+
+def test_patience_ends_where_nothing_is_measured_any_more(
+    graphs: list[Graph], reference: Graph, tiny: bytes
+) -> None:
+    link, slept = LostLink(), Slept()
+    device = AgentDevice("cpu", link, Settings())
+    losing = Graph("losing", Losing(link, 100)(tiny))
+    measuring, _ = with_patience(device, [losing], reference, slept)
+    with pytest.raises(LinkLost):
+        list(measuring.readings())
+    assert slept.seconds == [1.0, 2.0, 4.0]
+
+
+def test_only_failures_without_progress_use_patience_up(
+    graphs: list[Graph], reference: Graph, tiny: bytes
+) -> None:
+    link, slept = LostLink(), Slept()
+    device = AgentDevice("cpu", link, Settings())
+    drawn = [Graph(f"losing{number}", Losing(link, 1)(tiny)) for number in range(5)]
+    one_by_one = Sampling(samples=1, passes=1, group=1)
+    measuring, _ = with_patience(device, drawn, reference, slept)
+    measuring.sampling = one_by_one
+    readings = list(measuring.readings())
+    assert len(names(readings)) == 5
+    assert slept.seconds == [1.0] * 5
+
+
+def test_an_agent_that_dies_on_the_reference_is_tried_again_a_few_times(
+    device: Device, graphs: list[Graph], link: WatchedLink, tiny: bytes
+) -> None:
+    slept = Slept()
+    measuring, _ = with_patience(device, graphs, Graph("reference", Losing(link, 1)(tiny)), slept)
+    assert sorted(names(list(measuring.readings()))) == [graph.name for graph in graphs]
+    measuring, _ = with_patience(device, graphs, Graph("reference", Losing(link, 9)(tiny)), slept)
+    with pytest.raises(AgentDied):
+        list(measuring.readings())
+    assert slept.seconds == [0.5, 0.5]
+
+
+def test_a_device_that_comes_back_as_another_is_refused(
+    graphs: list[Graph], reference: Graph, tiny: bytes
+) -> None:
+    link, slept = LostLink(), Slept()
+    device = AgentDevice("cpu", link, Settings())
+    with device.process() as process:
+        identity = dict(process.identity)
+    measuring, _ = with_patience(device, graphs, reference, slept, identity=identity)
+    assert len(names(list(measuring.readings()))) == len(graphs)
+    other = {**identity, "power_mode": "MAXN"}
+    measuring, _ = with_patience(device, graphs, reference, slept, identity=other)
+    with pytest.raises(IdentityChanged, match=r"power_mode: MAXN / None, before / now"):
+        list(measuring.readings())
+    assert slept.seconds == []
+
+
+def test_a_bench_waits_two_minutes_for_a_board() -> None:
+    assert 110 <= sum(Patience().lost_s) <= 130
