@@ -14,7 +14,7 @@ from devices.links.local import LocalLink
 ROOT = Path(__file__).parents[2]
 FILES = sorted([*(ROOT / "devices").rglob("*.py"), *(ROOT / "hwprofile").glob("*.py")])
 SETTABLE = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime", "clock_gettime", "strftime"}
-LABELS = {"hwprofile/profile_lines.py": {"strftime", "gmtime"}, "hwprofile/places.py": {"time"}}
+LABELS = {"hwprofile/profile_lines.py": {"strftime", "gmtime"}, "hwprofile/places.py": {"time", "strftime"}}
 """Where a date is written for people, or the age of a file is told."""
 
 
@@ -47,6 +47,7 @@ def test_a_targets_clock_may_jump_in_the_middle(monkeypatch: pytest.MonkeyPatch)
     jumping = "import itertools, time\ntime.time = map((-1e9).__mul__, itertools.count()).__next__"
     bootstrap = archive_module.BOOTSTRAP.replace(come, f"{jumping}\n{come}")
     monkeypatch.setattr(archive_module, "BOOTSTRAP", bootstrap)
+    archive_module.archive.cache_clear()
     monkeypatch.setattr("time.time", lambda: 0.0)
     with Connection(LocalLink()) as connection:
         before = connection.request("conditions")["conditions"]["clock_s"]
