@@ -58,10 +58,12 @@ def archive() -> bytes:
     folder = resources.files("devices.agent")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
-        bundle.writestr("devices/__init__.py", "")
+        # the date of ZipInfo stays the same: this computer's clock may stand before the first that a zip can hold
+        bundle.writestr(zipfile.ZipInfo("devices/__init__.py"), "")
         for file in sorted(folder.iterdir(), key=lambda item: item.name):
             if file.name.endswith(".py"):
-                bundle.writestr(f"devices/agent/{file.name}", file.read_bytes())
+                entry = zipfile.ZipInfo(f"devices/agent/{file.name}")
+                bundle.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 

@@ -208,15 +208,8 @@ def test_without_a_driver_nothing_is_said_of_gpus(monkeypatch: pytest.MonkeyPatc
 # --- the host's end of the link
 
 
-def test_ssh_servers_above_count_as_the_hosts_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    above = {
-        9: (8, "sh"),
-        8: (7, "sshd-session"),
-        7: (6, "a (b) sshd"),
-        6: (5, "sshd"),
-        5: (1, "x"),
-        1: (0, "init"),
-    }
+def test_ssh_servers_above_count_as_the_hosts_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {9: "sh", 8: "sshd-session", 7: "a (b) sshd", 6: "sshd", 5: "x"}
     stat = "{} ({}) S {} 1 1 0 -1 0 0 0 0 0 10 20 0 0"
     texts = {f"/proc/{pid}/stat": stat.format(pid, name, pid - 1) for pid, name in names.items()}
     monkeypatch.setattr(os, "getppid", lambda: 9)
