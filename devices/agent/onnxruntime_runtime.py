@@ -106,10 +106,11 @@ def _open(onnxruntime: Any, graph: bytes, options: Any, provider: str) -> Tuple[
     if provider not in present:
         raise ValueError("provider {} is absent here; present: {}".format(provider, ", ".join(present)))
     session = onnxruntime.InferenceSession(graph, options, providers=[provider])
-    binding = _bind(onnxruntime, session)
+    binding, values = _bind(onnxruntime, session)
     run = session.run_with_iobinding
 
-    def infer() -> None:
+    # older releases bind memory without keeping it: it would be freed, and inferences read and write it
+    def infer(_kept: Any = values) -> None:
         run(binding)
 
     return infer, session
@@ -127,24 +128,27 @@ def _options(onnxruntime: Any, threads: int) -> Any:
     return options
 
 
-def _bind(onnxruntime: Any, session: Any) -> Any:
-    """Inputs and outputs allocated once, so that a run copies nothing in or out."""
+def _bind(onnxruntime: Any, session: Any) -> Tuple[Any, List[Any]]:
+    """Inputs and outputs allocated once, so that a run copies nothing in or out; and what holds them."""
     import numpy
 
     rng = numpy.random.default_rng(0)
     binding = session.io_binding()
     feeds = {}
+    kept = []
     for value in session.get_inputs():
         feeds[value.name] = _random_input(numpy, rng, value)
-        binding.bind_ortvalue_input(value.name, onnxruntime.OrtValue.ortvalue_from_numpy(feeds[value.name]))
+        kept.append(onnxruntime.OrtValue.ortvalue_from_numpy(feeds[value.name]))
+        binding.bind_ortvalue_input(value.name, kept[-1])
     outputs = session.get_outputs()
     if all(_is_static(value) for value in outputs):
         arrays = [numpy.zeros(value.shape, _TYPES[value.type]) for value in outputs]
     else:
         arrays = session.run(None, feeds)  # the run itself tells the sizes
     for value, array in zip(outputs, arrays):
-        binding.bind_ortvalue_output(value.name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
-    return binding
+        kept.append(onnxruntime.OrtValue.ortvalue_from_numpy(array))
+        binding.bind_ortvalue_output(value.name, kept[-1])
+    return binding, kept
 
 
 def _is_static(value: Any) -> bool:
