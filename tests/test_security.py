@@ -6,6 +6,7 @@ Read off the syntax of every file, so that the lines of `docs/threat-model.md` h
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -273,3 +274,18 @@ def test_the_agent_starts_nothing_and_loads_fixed_libraries_only(file: Path) -> 
     assert loose_libraries(tree) == []
     assert "time.time" not in map(called, calls(tree)), "a clock that somebody may set"
     assert loose_imports(tree) == []
+
+
+def test_the_tests_that_the_threat_model_names_exist() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text("utf-8")
+    files = {ROOT / name for name in re.findall(r"`(tests/[\w/]+\.py)`", text)}
+    assert files
+    assert all(file.exists() for file in files)
+    names = set(re.findall(r"`(test_\w+)`", text))
+    defined = {
+        node.name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert names <= defined, names - defined

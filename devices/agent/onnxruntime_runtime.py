@@ -109,7 +109,7 @@ def _open(onnxruntime: Any, graph: bytes, options: Any, provider: str) -> Tuple[
     binding, values = _bind(onnxruntime, session)
     run = session.run_with_iobinding
 
-    # older releases bind memory without keeping it: it would be freed, and inferences read and write it
+    # releases before 1.30 bind memory and do not keep it: inferences would read and write what was freed
     def infer(_kept: Any = values) -> None:
         run(binding)
 
