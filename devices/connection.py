@@ -22,6 +22,8 @@ LARGEST_BANNER_BYTES = 64 * 1024
 START_TIMEOUT_S = 60.0
 EXIT_TIMEOUT_S = 3.0
 KILL_TIMEOUT_S = 5.0
+WATCH_S = 1.0
+LARGEST_STDERR_BYTES = 100_000_000
 LAST_WORDS_BYTES = 2000
 LONGEST_ERROR = 4000
 
@@ -129,6 +131,7 @@ class Connection:
     ) -> tuple[frames.Header, bytes]:
         """Send a request; the agent is told how long it may take. Its answer and the answer's payload."""
         self._wait_at_most(timeout_s)
+        self._check_stderr()
         self._asked, self._is_idle = self._asked + 1, False
         asked = {"verb": verb, "number": self._asked, "timeout_s": timeout_s, **fields}
         self._write(frames.encode(asked, payload))
@@ -195,7 +198,18 @@ class Connection:
         """Whether the stream can be used, or has ended, before the request's time is up."""
         poll = select.poll()
         poll.register(stream, event)
-        return bool(poll.poll(max(0.0, self._deadline - time.monotonic()) * 1e3))
+        while True:
+            left_s = max(0.0, self._deadline - time.monotonic())
+            if poll.poll(min(left_s, WATCH_S) * 1e3):
+                return True
+            self._check_stderr()
+            if left_s <= WATCH_S:
+                return False
+
+    def _check_stderr(self) -> None:
+        """What a target prints is kept in a file here, and must not fill the disk."""
+        if self._errors is not None and os.fstat(self._errors.fileno()).st_size > LARGEST_STDERR_BYTES:
+            raise AgentDied(self._told(f"the agent printed more than {LARGEST_STDERR_BYTES} bytes"))
 
     def _stream(self, name: str) -> int:
         stream = getattr(self._process, name, None)

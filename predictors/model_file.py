@@ -40,6 +40,9 @@ _LARGEST_ARRAY_BYTES = 1_000_000_000
 _DTYPES = ("float64", "float32", "int64", "int32", "bool")
 Model: TypeAlias = "LatencyRegressor | AutomaticRegressor"
 
+_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, zlib.error)
+"""What reading a damaged file may raise somewhere inside."""
+
 
 class ModelFileError(ValueError):
     """A file cannot be used as a predictor; the message says what to do."""
@@ -124,7 +127,7 @@ class SavedModel:
                 recipe=document["recipe"],
                 sources=None if sources is None else Sources.from_state(sources),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, zlib.error) as error:
+        except _DAMAGE as error:
             raise ModelFileError(
                 f"{path} is damaged ({type(error).__name__}: {error}): fit it again"
             ) from error

@@ -6,6 +6,7 @@ Read off the syntax of every file, so that the lines of `docs/threat-model.md` h
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,14 +17,15 @@ ROOMS = ("hwprofile", "devices", "predictors", "ponas_core")
 FILES = sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))
 AGENT = sorted((ROOT / "devices" / "agent").rglob("*.py"))
 
-NETWORK = {"socket", "socketserver", "ssl", "http", "urllib", "ftplib", "smtplib", "xmlrpc", "asyncio"}
+NETWORK = {"socketserver", "ssl", "http", "urllib", "ftplib", "smtplib", "xmlrpc", "asyncio"}
 UNPICKLERS = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
 STARTERS = {"subprocess", "multiprocessing", "pty", "code", "runpy", "imp"}
 RUNNERS = {"eval", "exec", "compile", "__import__", "execfile"}
 SHELLS = ("system", "popen", "exec", "spawn", "posix_spawn", "fork", "startfile")
 """Beginnings of functions of `os` that start something."""
-LAUNCHERS = {"Popen", "run", "call", "check_call", "check_output", "started"}
-"""`started` is the one function of our own that hands a command on (`devices/links/local.py`)."""
+LAUNCHERS = {"Popen", "run", "call", "check_call", "check_output"}
+HANDS_ON = "started"
+"""The one function that hands a command on across files (`devices/links/local.py`)."""
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -70,36 +72,65 @@ def lists_of(function: ast.AST, name: str) -> list[ast.expr]:
     ]
 
 
-def begins_fixed(command: ast.expr, function: ast.AST) -> bool:
-    """Whether a command is a list that begins with a fixed program."""
-    if isinstance(command, ast.Name):
-        found = lists_of(function, command.id)
-        return bool(found) and all(begins_fixed(value, function) for value in found)
-    return isinstance(command, ast.List) and bool(command.elts) and is_fixed(command.elts[0])
+def returned(tree: ast.AST, name: str) -> list[ast.expr]:
+    """What a function of this file returns."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name]
+    return [
+        node.value
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Return) and node.value is not None
+    ]
 
 
-def is_launcher(call: ast.Call) -> bool:
-    name = called(call)
-    return name == "started" or (
-        name.partition(".")[0] == "subprocess" and name.partition(".")[2] in LAUNCHERS
-    )
+def begins_fixed(command: ast.expr, function: ast.AST, tree: ast.AST) -> bool:
+    """Whether a command is a list that begins with a fixed program, wherever in this file it is made."""
+    if isinstance(command, ast.Name | ast.Call):
+        if isinstance(command, ast.Name):
+            found = lists_of(function, command.id)
+        else:
+            found = returned(tree, called(command).rpartition(".")[2])
+        return bool(found) and all(begins_fixed(value, function, tree) for value in found)
+    if isinstance(command, ast.BinOp):
+        return begins_fixed(command.left, function, tree)
+    if not isinstance(command, ast.List) or not command.elts:
+        return False
+    first = command.elts[0]
+    return begins_fixed(first.value, function, tree) if isinstance(first, ast.Starred) else is_fixed(first)
+
+
+def hands_on(call: ast.Call, function: ast.FunctionDef) -> bool:
+    """Whether a function of this file alone runs the command that it is given; its callers are looked at."""
+    names = [argument.arg for argument in function.args.args if argument.arg not in ("self", "cls")]
+    command = call.args[0] if call.args else None
+    known = function.name.startswith("_") or function.name == HANDS_ON
+    return known and isinstance(command, ast.Name) and names[:1] == [command.id]
 
 
 def loose_commands(tree: ast.AST) -> list[str]:
     """Commands whose program is not fixed, and whatever goes through a shell."""
-    found = []
-    for function in ast.walk(tree):
-        if not isinstance(function, ast.FunctionDef) or function.name == "started":
-            continue
-        for call in filter(is_launcher, calls(function)):
-            shell = any(keyword.arg in ("shell", "executable") for keyword in call.keywords)
-            if shell or not call.args or not begins_fixed(call.args[0], function):
-                found.append(ast.unparse(call))
-    return found
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    launchers = {f"subprocess.{name}" for name in LAUNCHERS} | {HANDS_ON}
+    for function in functions:
+        if any(called(call) in launchers and hands_on(call, function) for call in calls(function)):
+            launchers |= {function.name, f"self.{function.name}"}
+    return [
+        ast.unparse(call)
+        for function in functions
+        for call in calls(function)
+        if called(call) in launchers and is_loose(call, function, tree)
+    ]
 
 
-def loose_libraries(tree: ast.Module) -> list[str]:
-    """Shared libraries loaded by a name that is neither a constant nor one of a fixed list."""
+def is_loose(call: ast.Call, function: ast.FunctionDef, tree: ast.AST) -> bool:
+    if any(keyword.arg in ("shell", "executable") for keyword in call.keywords):
+        return True
+    given = bool(call.args) and begins_fixed(call.args[0], function, tree)
+    return not given and not hands_on(call, function)
+
+
+def fixed_lists(tree: ast.Module) -> set[str]:
+    """Constants of a file, and names of what is drawn from them, or from a function that is given nothing."""
     fixed = {
         target.id
         for node in tree.body
@@ -107,11 +138,23 @@ def loose_libraries(tree: ast.Module) -> list[str]:
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         if isinstance(target, ast.Name) and target.id.isupper()
     }
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef) and len(function.args.args) == 1:
+            given = [call.args for call in calls(tree) if called(call) == function.name]
+            if given and all(len(one) == 1 and ast.unparse(one[0]) in fixed for one in given):
+                fixed.add(function.args.args[0].arg)
     for loop in ast.walk(tree):
-        if not isinstance(loop, ast.For | ast.comprehension) or not isinstance(loop.target, ast.Name):
-            continue
-        if isinstance(loop.iter, ast.Name) and loop.iter.id in fixed:
-            fixed.add(loop.target.id)
+        if isinstance(loop, ast.For | ast.comprehension) and isinstance(loop.target, ast.Name):
+            drawn = loop.iter
+            alone = isinstance(drawn, ast.Call) and isinstance(drawn.func, ast.Name) and not drawn.args
+            if alone or (isinstance(drawn, ast.Name) and drawn.id in fixed):
+                fixed.add(loop.target.id)
+    return fixed
+
+
+def loose_libraries(tree: ast.Module) -> list[str]:
+    """Shared libraries loaded by a name that is neither a constant nor found without a request's help."""
+    fixed = fixed_lists(tree)
     loaded = [call.args[0] for call in calls(tree) if called(call).endswith(("CDLL", "LoadLibrary"))]
     return [
         ast.unparse(name)
@@ -120,9 +163,23 @@ def loose_libraries(tree: ast.Module) -> list[str]:
     ]
 
 
-SEARCHED_LIBRARIES = {"cuda.py": ["path"]}
-"""CUDA's runtime library has its version in its name, and lies in a wheel or a folder of CUDA's: found by a
-pattern that is fixed, in the folders of Python's path and the system's."""
+def loose_imports(tree: ast.AST) -> list[str]:
+    """Modules imported by a name that is put together, and not inside the agent's own package."""
+    return [
+        ast.unparse(call)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for call in calls(function)
+        if called(call).endswith("import_module") and not is_own_module(call.args[0], function)
+    ]
+
+
+def is_own_module(name: ast.expr, function: ast.AST) -> bool:
+    values = lists_of(function, name.id) if isinstance(name, ast.Name) else [name]
+    return bool(values) and all(
+        ast.unparse(value).strip("'\"").startswith("devices.agent.{}_runtime") for value in values
+    )
+
 
 BAD = """
 import os, subprocess, ctypes
@@ -138,6 +195,13 @@ def f(name):
     command = [name]
     subprocess.Popen(command)
     ctypes.CDLL(name)
+    importlib.import_module(name)
+    _handed_on([name])
+    subprocess.run([*words(name)])
+def _handed_on(command):
+    subprocess.Popen(command)
+def words(name):
+    return [name]
 """
 GOOD = """
 import re, subprocess, sys, ctypes
@@ -154,19 +218,35 @@ def f(name):
     for library in LIBRARIES:
         ctypes.CDLL(library)
     ctypes.CDLL(None)
+    _handed_on(["adb", name])
+    subprocess.run([*self.words(), name])
+    for path in places():
+        ctypes.CDLL(path)
+    module = "devices.agent.{}_runtime".format(name)
+    importlib.import_module(module)
+    loaded(LIBRARIES)
+def _handed_on(command):
+    subprocess.Popen(command)
+def words():
+    return [SSH, "-T"]
+def loaded(names):
+    for one in names:
+        ctypes.CDLL(one)
 """
 
 
 def test_these_checks_see_what_they_look_for() -> None:
     bad, good = ast.parse(BAD), ast.parse(GOOD)
-    assert (len(runs_code(bad)), len(loose_commands(bad)), loose_libraries(bad)) == (3, 5, ["name"])
-    assert (runs_code(good), loose_commands(good), loose_libraries(good)) == ([], [], [])
+    assert (len(runs_code(bad)), len(loose_commands(bad)), len(loose_imports(bad))) == (3, 7, 1)
+    assert loose_libraries(bad) == ["name"]
+    assert runs_code(good) == loose_commands(good) == loose_imports(good) == loose_libraries(good) == []
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_a_file_opens_no_port_runs_no_text_and_unpickles_nothing(file: Path) -> None:
     tree = ast.parse(file.read_text("utf-8"))
     assert not imported(tree) & (NETWORK | UNPICKLERS)
+    assert not {"listen", "accept"} & {called(call).rpartition(".")[2] for call in calls(tree)}
     assert runs_code(tree) == []
     for call in calls(tree):
         pickled = [keyword.value for keyword in call.keywords if keyword.arg == "allow_pickle"]
@@ -190,7 +270,22 @@ def test_a_command_begins_with_a_fixed_program_and_goes_through_no_shell(file: P
 @pytest.mark.parametrize("file", AGENT, ids=lambda file: file.name)
 def test_the_agent_starts_nothing_and_loads_fixed_libraries_only(file: Path) -> None:
     tree = ast.parse(file.read_text("utf-8"))
-    assert not imported(tree) & STARTERS
-    assert loose_libraries(tree) == SEARCHED_LIBRARIES.get(file.name, [])
+    assert not imported(tree) & (STARTERS | {"socket"})
+    assert loose_libraries(tree) == []
     assert "time.time" not in map(called, calls(tree)), "a clock that somebody may set"
-    assert not any(name.endswith("import_module") for name in map(called, calls(tree)))
+    assert loose_imports(tree) == []
+
+
+def test_the_tests_that_the_threat_model_names_exist() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text("utf-8")
+    files = {ROOT / name for name in re.findall(r"`(tests/[\w/]+\.py)`", text)}
+    assert files
+    assert all(file.exists() for file in files)
+    names = set(re.findall(r"`(test_\w+)`", text))
+    defined = {
+        node.name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert names <= defined, names - defined

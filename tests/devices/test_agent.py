@@ -190,7 +190,7 @@ def test_the_timing_loop_runs_under_every_python(bare_python: str) -> None:
         "import json, sys; sys.path.insert(0, sys.argv[1])\n"
         "from devices.agent import loaded, timing\n"
         "graph = loaded.Loaded(lambda: sum(range(100)))\n"
-        "print(json.dumps(timing.Timed(graph).visit(timing.Plan(samples=3))))"
+        "print(json.dumps(timing.Timed(graph).visit(timing.Plan(samples=3, visit_ms=1e5))))"
     )
     command = [bare_python, "-I", "-S", "-c", program, str(ROOT)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)

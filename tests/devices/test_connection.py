@@ -171,6 +171,26 @@ def test_a_hung_agent_is_an_agent_that_died() -> None:
     assert all(map(is_gone, link.pids))
 
 
+def test_an_agent_that_prints_without_end_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "LARGEST_STDERR_BYTES", 1_000_000)
+    monkeypatch.setattr(connection_module, "WATCH_S", 0.05)
+    endless = "while True: os.write(2, b'x' * 1000); time.sleep(1e-5)"
+    with (
+        Connection(WatchedLink(on_describe(endless))) as connection,
+        pytest.raises(AgentDied, match="printed more than 1000000 bytes"),
+    ):
+        describe(connection)
+
+
+def test_an_agent_that_prints_much_in_many_requests_does_not_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "LARGEST_STDERR_BYTES", 10_000)
+    with Connection(WatchedLink(on_describe("os.write(2, b'x' * 3000); return 'loud'"))) as connection:
+        for _ in range(4):
+            describe(connection)
+        with pytest.raises(AgentDied, match="printed more than 10000 bytes"):
+            describe(connection)
+
+
 def test_an_agent_that_does_not_read_is_an_agent_that_died() -> None:
     link = WatchedLink()
     with Connection(link) as connection:
@@ -264,6 +284,21 @@ def test_close_may_be_repeated() -> None:
         connection.close()
         assert all(map(is_gone, link.pids))
     connection.close()
+
+
+def test_a_process_that_cannot_be_ended_does_not_hold_its_host_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "KILL_TIMEOUT_S", 0.1)
+    link = WatchedLink()
+    with Connection(link) as connection:
+        process = link.started[0]
+        # stands in for a process that waits for a device inside the kernel, which no signal ends
+        monkeypatch.setattr(process, "kill", lambda: None)
+        os.kill(process.pid, signal.SIGSTOP)
+        connection.close()
+        with pytest.raises(AgentDied, match="the agent is not running"):
+            connection.request("conditions")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def test_a_closed_connection_says_so() -> None:

@@ -77,11 +77,20 @@ def test_damage_is_told(path: Path, values: dict[str, Any]) -> None:
         SavedModel.load(path)
 
 
+def test_what_nests_too_deeply_is_damage(path: Path) -> None:
+    deep: Any = 1
+    for _ in range(600):
+        deep = [deep]
+    changed(path, learned=deep)
+    with pytest.raises(ModelFileError, match=r"damaged|no JSON"):
+        SavedModel.load(path)
+
+
 @pytest.mark.parametrize(
     "array",
     [
         {"dtype": "object"}, {"dtype": ["float64"]}, {"shape": [2]}, {"shape": [-3]}, {"shape": [10**12]},
-        {"shape": "3"}, {"zlib": "!"}, {"zlib": "AAAA"},
+        {"shape": "3"}, {"shape": [float("inf")]}, {"zlib": "!"}, {"zlib": "AAAA"},
     ],
 )  # fmt: skip
 def test_an_array_is_what_it_says(path: Path, array: dict[str, Any]) -> None:
