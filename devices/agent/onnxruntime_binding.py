@@ -12,6 +12,9 @@ class Bound:
     """A session whose inputs and outputs lie where it computes, so that a run copies nothing in or out.
 
     It keeps the values: the runtime's binding does not, and would read and write memory given back.
+
+    Attributes:
+        sizes_are_known: whether the graph tells the sizes of its outputs; else a first run told them.
     """
 
     def __init__(self, onnxruntime: Any, session: Any, memory: str) -> None:
@@ -69,7 +72,8 @@ class Bound:
 
     def _bind_outputs(self) -> Any:
         outputs = self._session.get_outputs()
-        if all(_is_static(value) for value in outputs):
+        self.sizes_are_known = all(_is_static(value) for value in outputs)
+        if self.sizes_are_known:
             places = [self._room(value) for value in outputs]
         else:
             for value in outputs:

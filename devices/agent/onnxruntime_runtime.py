@@ -68,6 +68,8 @@ def load(graph: bytes, settings: Dict[str, Any]) -> Loaded:
     with profile.folder() as prefix:
         session = _session(onnxruntime, graph, settings, provider, prefix)
         bound = Bound(onnxruntime, session, provider.memory)
+        if provider.captures_graph and not bound.sizes_are_known:
+            raise ValueError("a CUDA graph needs outputs of fixed sizes; leave +graph away")
         bound.run()
         events = profile.events(session)  # which ends the profile: what is timed later runs without it
     notes = {"nodes": profile.placed(events, provider), "build": build()["package"]}  # type: Dict[str, Any]

@@ -41,6 +41,11 @@ class Runtime(ABC):
         """Whether a provider computes on a GPU, whose clock and caches take longer to settle than a CPU's."""
         return False
 
+    @property
+    def providers_in_words(self) -> str:
+        """The providers for people, on one line."""
+        return ", ".join(self.providers)
+
     def check_provider(self, provider: str) -> None:
         """Raise ValueError for a provider that no target can have; the message lists the known ones."""
         if provider not in self.providers and not self.may_have_more_providers:
