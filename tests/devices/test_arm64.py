@@ -28,7 +28,7 @@ from hwprofile.session import Session
 from ponas_core.blocks import BLOCK_KINDS
 from ponas_core.onnx_graph import block_model, network_model
 from ponas_core.space_file import load_space
-from tests.devices.arm64 import EmulatedLink, arm64_python
+from tests.devices.arm64 import InterpreterLink, arm64_python
 from tests.devices.ssh_server import SshServer
 
 pytestmark = pytest.mark.arm64
@@ -83,7 +83,7 @@ def python() -> Path:
 def link(request: pytest.FixtureRequest, python: Path) -> Link:
     """A link to the emulated Python: as a child process, and through an SSH server on this machine."""
     if request.param == "local":
-        return EmulatedLink(python)
+        return InterpreterLink(python)
     server: SshServer = request.getfixturevalue("board_server")
     return server.link(python=str(python))
 
