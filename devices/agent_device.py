@@ -20,9 +20,10 @@ from devices.settings import Settings
 GRAPH_TIMEOUT_S = 300.0
 UNKNOWN_CACHE_BYTES = 64 << 20
 LARGEST_EVICTION_BYTES = 512 << 20
-GPU_WARM_UP = {"warmup_ms": 200.0, "ceiling_ms": 1000.0}
-"""Of a GPU's first visit to a graph: its clock takes so long to rise."""
 PROFILED_RUNS = {"warmup_runs": 4, "runs": 8}
+GPU_PROFILED_RUNS = {"warmup_runs": 100, "runs": 20}
+GPU_PLAN = {"warmup_ms": 200.0, "ceiling_ms": 1000.0, "rewarm_ms": 10.0, "visit_ms": 50.0}
+"""A GPU raises its clocks slowly, and lowers them while a graph is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class AgentProcess:
         self._device = device
         self._detailed = detailed
         self._connection = Connection(device.link)
+        self._is_gpu = device.runtime.on_gpu(device.settings.provider)
 
     def __enter__(self) -> AgentProcess:
         """Start the process and read its identity."""
@@ -94,9 +96,9 @@ class AgentProcess:
             answer = self._connection.request(
                 "describe",
                 runtime=settings.runtime,
-                provider=settings.provider,
                 threads=settings.threads,
                 detailed=self._detailed,
+                settings=asdict(settings),
             )
             self.identity: Mapping[str, Any] = {**_object(answer, "identity"), **asdict(settings)}
             self.software: Mapping[str, Any] = _object(answer, "software")
@@ -132,11 +134,8 @@ class AgentProcess:
     def time(self, name: str, samples: int) -> Visit:
         """Warm a loaded graph up and take so many samples."""
         settings = self._device.settings
-        runtime = self._device.runtime
-        in_caller = settings.threads == 1 and settings.provider in runtime.in_caller
-        plan: dict[str, float] = {"samples": samples, "thread_clock": in_caller}
-        if runtime.on_gpu(settings.provider):
-            plan.update(GPU_WARM_UP)
+        in_caller = settings.threads == 1 and settings.provider in self._device.runtime.in_caller
+        plan = {"samples": samples, "thread_clock": in_caller, **(GPU_PLAN if self._is_gpu else {})}
         if settings.cache == "cold":
             plan["evict_bytes"] = self._eviction_bytes()
         answer = self._connection.request("time", b"", self._device.graph_timeout_s, id=name, plan=plan)
@@ -147,7 +146,9 @@ class AgentProcess:
 
     def node_times(self, name: str, onnx: bytes) -> NodeTimes:
         """Run a graph under the runtime's own profiler; RequestFailed where the runtime has none."""
-        answer = self._send("node_times", onnx, id=name, plan=PROFILED_RUNS)
+        answer = self._send(
+            "node_times", onnx, id=name, plan=GPU_PROFILED_RUNS if self._is_gpu else PROFILED_RUNS
+        )
         try:
             return NodeTimes.from_json(answer)
         except ValueError as error:
@@ -175,7 +176,7 @@ class AgentProcess:
 
     def _eviction_bytes(self) -> int:
         """Twice the last cache: what was there is gone after so much other data."""
-        cache = self.software.get("last_level_cache_bytes")
+        cache = self.software.get("gpu_l2_bytes" if self._is_gpu else "last_level_cache_bytes")
         known = cache if isinstance(cache, int) and cache > 0 else UNKNOWN_CACHE_BYTES
         return min(2 * known, LARGEST_EVICTION_BYTES)
 

@@ -24,9 +24,9 @@ RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime, litert_runti
 
 A module has `NAME`; `version()`, which imports no runtime; and `load(artefact, settings)`, which gives a
 `Loaded` graph, inputs and outputs already in place. It may have `details()`,
-what else the runtime tells of itself; `gpu_identity(provider)`, the GPU that a provider computes on (`gpu`,
-`compute_capability`, `cuda_version`; empty where it computes on none); and
-`node_times(artefact, settings, plan)`, times inside a graph.
+what else the runtime tells of itself, and `node_times(artefact, settings, plan)`, times inside a graph.
+One that computes on a device of its own has `target(settings)`: an `identity` and a `software` that join the
+target's.
 """
 
 
@@ -61,9 +61,11 @@ class Agent:
         runtime = RUNTIMES[header["runtime"]]
         target = dict(identity.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
         identity.pin(int(header["threads"]))
-        if "provider" in header and hasattr(runtime, "gpu_identity"):
-            target.update(runtime.gpu_identity(header["provider"]))
         software = identity.software()
+        if hasattr(runtime, "target") and "settings" in header:
+            told = runtime.target(header["settings"])
+            target.update(told["identity"])
+            software.update(told["software"])
         if header.get("detailed") and hasattr(runtime, "details"):
             software.update(runtime.details())
         return {"identity": target, "software": software}

@@ -53,17 +53,17 @@ class Bound:
 
     def parts_ns(self) -> Dict[str, int]:
         """One inference with copies from and to pageable memory of the host."""
-        found = {"h2d_ns": timing.spent_ns(self._fill)}
+        found = {"h2d_ns": timing.elapsed_ns(self._fill)}
         if self._can_enqueue():
             options = self._onnxruntime.RunOptions()
             options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-            found["enqueue_ns"] = timing.spent_ns(
+            found["enqueue_ns"] = timing.elapsed_ns(
                 lambda: self._session.run_with_iobinding(self._binding, options)
             )
             self._binding.synchronize_outputs()
         else:  # it would run to the end, and the time to enqueue be that of all
             self.run()
-        found["d2h_ns"] = timing.spent_ns(lambda: [place.numpy() for place in self._outputs])
+        found["d2h_ns"] = timing.elapsed_ns(lambda: [place.numpy() for place in self._outputs])
         return found
 
     def _copied(self, array: Any) -> Any:

@@ -83,9 +83,11 @@ def details() -> Dict[str, Any]:
     return {"providers": _import().get_available_providers(), "runtime_build": build()}
 
 
-def gpu_identity(provider: str) -> Dict[str, Any]:
+def target(settings: Dict[str, Any]) -> Dict[str, Any]:
     """The GPU that a provider computes on, and CUDA's version; empty where that is no GPU of NVIDIA's."""
-    return gpu.identity() if parsed(provider).memory == "cuda" else {}
+    if parsed(settings["provider"]).memory != "cuda":
+        return {"identity": {}, "software": {}}
+    return {"identity": dict(gpu.identity(), tf32=False), "software": gpu.software()}
 
 
 def node_times(graph: bytes, settings: Dict[str, Any], plan: Dict[str, Any]) -> Dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import os
 from typing import Any, Callable, Dict, List, Tuple
 
-from devices.agent import pytorch_cuda
+from devices.agent import gpu, pytorch_cuda
 from devices.agent.loaded import Loaded
 from devices.agent.pytorch_providers import Way, parsed
 
@@ -63,17 +63,17 @@ def load(artefact: bytes, settings: Dict[str, Any]) -> Loaded:
     )
 
 
-def gpu_identity(provider: str) -> Dict[str, Any]:
+def target(settings: Dict[str, Any]) -> Dict[str, Any]:
     """The GPU that a provider computes on, and the CUDA that PyTorch was built for; empty on the processor.
 
     Raises:
         RuntimeError: PyTorch sees no GPU.
     """
-    if not parsed(provider).cuda:
-        return {}
+    if not parsed(settings["provider"]).cuda:
+        return {"identity": {}, "software": {}}
     import torch
 
-    return pytorch_cuda.identity(torch)
+    return {"identity": dict(pytorch_cuda.identity(torch), tf32=False), "software": gpu.software()}
 
 
 def build(artefact: bytes, provider: str) -> Tuple[List[Any], Callable[[], Tuple[Any, ...]]]:

@@ -38,7 +38,7 @@ class Runtime(ABC):
     profiles_nodes: ClassVar[bool]
 
     def on_gpu(self, provider: str) -> bool:
-        """Whether a provider computes on a GPU, whose clock and caches take longer to settle than a CPU's."""
+        """Whether a provider computes on a GPU, which takes longer to warm up and has caches of its own."""
         return False
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from devices.agent import gpu, onnxruntime_runtime, pytorch_runtime
-from devices.agent_device import GPU_WARM_UP, AgentDevice
+from devices.agent_device import GPU_PLAN, AgentDevice
 from devices.connection import Connection
 from devices.links.local import LocalLink
 from devices.runtimes.catalog import RUNTIMES
@@ -25,7 +25,7 @@ int cuDeviceGetName(char *name, int length, int gpu) {
   strncpy(name, "Made-up GPU", length); return gpu != 7;
 }
 int cuDeviceGetAttribute(int *value, int number, int gpu) {
-  *value = number == 75 ? 8 : 7; return gpu != 7;
+  *value = number == 75 ? 8 : number == 76 ? 7 : 4194304; return gpu != 7;
 }
 int cuDriverGetVersion(int *version) { *version = 12040; return 0; }
 """
@@ -53,8 +53,11 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], N
 def test_the_driver_tells_name_capability_and_version(driver: Callable[[int], None]) -> None:
     driver(0)
     assert gpu.identity() == SOMETHING
-    assert onnxruntime_runtime.gpu_identity("CUDAExecutionProvider+graph") == SOMETHING
-    assert onnxruntime_runtime.gpu_identity("TensorrtExecutionProvider") == SOMETHING
+    for provider in ("CUDAExecutionProvider+graph", "TensorrtExecutionProvider"):
+        assert onnxruntime_runtime.target({"provider": provider}) == {
+            "identity": {**SOMETHING, "tf32": False},
+            "software": {"gpu_l2_bytes": 4 << 20},
+        }
 
 
 @pytest.mark.parametrize("provider", ["CPUExecutionProvider", "OpenVINOExecutionProvider+cpu"])
@@ -62,13 +65,15 @@ def test_a_provider_without_a_gpu_adds_nothing_to_the_identity(
     driver: Callable[[int], None], provider: str
 ) -> None:
     driver(0)
-    assert onnxruntime_runtime.gpu_identity(provider) == {}
-    assert pytorch_runtime.gpu_identity("compile+channels_last") == {}
+    nothing: dict[str, Any] = {"identity": {}, "software": {}}
+    assert onnxruntime_runtime.target({"provider": provider}) == nothing
+    assert pytorch_runtime.target({"provider": "compile+channels_last"}) == nothing
 
 
 def test_what_is_not_told_is_unknown(driver: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
     driver(100)  # no device
     assert gpu.identity() == NOTHING
+    assert gpu.software() == {"gpu_l2_bytes": None}
     monkeypatch.setattr(gpu, "LIBRARY", "libnothing-of-this-name.so")
     assert gpu.identity() == NOTHING
 
@@ -99,5 +104,5 @@ def test_a_gpu_is_warmed_up_for_longer(
     monkeypatch.setattr(Connection, "request", request)
     process = AgentDevice("cpu", LocalLink(), Settings(runtime=runtime, provider=provider)).process()
     process.time("graph", 1)
-    assert (GPU_WARM_UP.items() <= sent[0].items()) == expected
-    assert not GPU_WARM_UP.keys() & sent[0].keys() or expected
+    assert (GPU_PLAN.items() <= sent[0].items()) == expected
+    assert not GPU_PLAN.keys() & sent[0].keys() or expected
