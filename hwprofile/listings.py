@@ -119,7 +119,7 @@ def _runtimes_table() -> str:
             runtime["name"],
             runtime["installed"] or runtime["install"],
             ", ".join(runtime["dtypes"]),
-            ", ".join(runtime["providers"]),
+            RUNTIMES[runtime["name"]].providers_in_words,
             runtime["description"],
         ]
         for runtime in runtimes()

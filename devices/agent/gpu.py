@@ -5,11 +5,11 @@ on, whatever CUDA_VISIBLE_DEVICES says. Nothing is allocated on the GPU for it.
 """
 
 import ctypes
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 LIBRARY = "libcuda.so.1"
 OK = 0
-CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
+L2_BYTES, CAPABILITY_MAJOR, CAPABILITY_MINOR = 38, 75, 76  # CU_DEVICE_ATTRIBUTE_...
 
 
 def identity() -> Dict[str, Optional[str]]:
@@ -18,15 +18,8 @@ def identity() -> Dict[str, Optional[str]]:
     None for each that is not told, so also where there is no driver.
     """
     absent = {"gpu": None, "compute_capability": None, "cuda_version": None}  # type: Dict[str, Optional[str]]
-    try:
-        library = ctypes.CDLL(LIBRARY)
-    except OSError:
-        return absent
-    gpu = ctypes.c_int()
-    if (
-        library.cuInit(ctypes.c_uint(0)) != OK
-        or library.cuDeviceGet(ctypes.byref(gpu), ctypes.c_int(0)) != OK
-    ):
+    library, gpu = _first()
+    if library is None:
         return absent
     major, minor = (_attribute(library, gpu, number) for number in (CAPABILITY_MAJOR, CAPABILITY_MINOR))
     return {
@@ -34,6 +27,23 @@ def identity() -> Dict[str, Optional[str]]:
         "compute_capability": None if major is None or minor is None else "{}.{}".format(major, minor),
         "cuda_version": _version(library),
     }
+
+
+def software() -> Dict[str, Any]:
+    """`gpu_l2_bytes`: the GPU's last cache; None where it is not told."""
+    library, gpu = _first()
+    return {"gpu_l2_bytes": None if library is None else _attribute(library, gpu, L2_BYTES)}
+
+
+def _first() -> Tuple[Any, Any]:
+    """The driver's library and the first GPU; None where there is none."""
+    try:
+        library = ctypes.CDLL(LIBRARY)
+    except OSError:
+        return None, None
+    gpu = ctypes.c_int()
+    found = library.cuInit(ctypes.c_uint(0)) or library.cuDeviceGet(ctypes.byref(gpu), ctypes.c_int(0))
+    return (library, gpu) if found == OK else (None, None)
 
 
 def _name(library: Any, gpu: Any) -> Optional[str]:

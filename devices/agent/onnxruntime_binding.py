@@ -12,6 +12,9 @@ class Bound:
     """A session whose inputs and outputs lie where it computes, so that a run copies nothing in or out.
 
     It keeps the values: the runtime's binding does not, and would read and write memory given back.
+
+    Attributes:
+        sizes_are_known: whether the graph tells the sizes of its outputs; else a first run told them.
     """
 
     def __init__(self, onnxruntime: Any, session: Any, memory: str) -> None:
@@ -50,17 +53,17 @@ class Bound:
 
     def parts_ns(self) -> Dict[str, int]:
         """One inference with copies from and to pageable memory of the host."""
-        found = {"h2d_ns": timing.spent_ns(self._fill)}
+        found = {"h2d_ns": timing.elapsed_ns(self._fill)}
         if self._can_enqueue():
             options = self._onnxruntime.RunOptions()
             options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-            found["enqueue_ns"] = timing.spent_ns(
+            found["enqueue_ns"] = timing.elapsed_ns(
                 lambda: self._session.run_with_iobinding(self._binding, options)
             )
             self._binding.synchronize_outputs()
         else:  # it would run to the end, and the time to enqueue be that of all
             self.run()
-        found["d2h_ns"] = timing.spent_ns(lambda: [place.numpy() for place in self._outputs])
+        found["d2h_ns"] = timing.elapsed_ns(lambda: [place.numpy() for place in self._outputs])
         return found
 
     def _copied(self, array: Any) -> Any:
@@ -69,7 +72,8 @@ class Bound:
 
     def _bind_outputs(self) -> Any:
         outputs = self._session.get_outputs()
-        if all(_is_static(value) for value in outputs):
+        self.sizes_are_known = all(_is_static(value) for value in outputs)
+        if self.sizes_are_known:
             places = [self._room(value) for value in outputs]
         else:
             for value in outputs:

@@ -68,6 +68,8 @@ def load(graph: bytes, settings: Dict[str, Any]) -> Loaded:
     with profile.folder() as prefix:
         session = _session(onnxruntime, graph, settings, provider, prefix)
         bound = Bound(onnxruntime, session, provider.memory)
+        if provider.captures_graph and not bound.sizes_are_known:
+            raise ValueError("a CUDA graph needs outputs of fixed sizes; leave +graph away")
         bound.run()
         events = profile.events(session)  # which ends the profile: what is timed later runs without it
     notes = {"nodes": profile.placed(events, provider), "build": build()["package"]}  # type: Dict[str, Any]
@@ -82,9 +84,10 @@ def details() -> Dict[str, Any]:
 
 
 def target(settings: Dict[str, Any]) -> Dict[str, Any]:
-    """The GPU that the provider computes on, and CUDA's version; empty where that is no GPU of NVIDIA's."""
-    on_cuda = parsed(settings["provider"]).memory == "cuda"
-    return {"identity": gpu.identity() if on_cuda else {}, "software": {}}
+    """The GPU that a provider computes on, and CUDA's version; empty where that is no GPU of NVIDIA's."""
+    if parsed(settings["provider"]).memory != "cuda":
+        return {"identity": {}, "software": {}}
+    return {"identity": dict(gpu.identity(), tf32=False), "software": gpu.software()}
 
 
 def node_times(graph: bytes, settings: Dict[str, Any], plan: Dict[str, Any]) -> Dict[str, Any]:

@@ -79,7 +79,7 @@ class OnGpu:
             place.copy_(source, non_blocking=True)
         marks.append(self._event(timed=True))
         self._wait(marks[-1])
-        enqueue_ns = timing.spent_ns(self.run)
+        enqueue_ns = timing.elapsed_ns(self.run)
         marks.append(self._event(timed=True))
         for place, source in zip(self._host_outputs, self._outputs):
             place.copy_(source, non_blocking=True)

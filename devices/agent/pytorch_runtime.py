@@ -9,7 +9,7 @@ import json
 import os
 from typing import Any, Callable, Dict, List, Tuple
 
-from devices.agent import pytorch_cuda
+from devices.agent import gpu, pytorch_cuda
 from devices.agent.loaded import Loaded
 from devices.agent.pytorch_providers import Way, parsed
 
@@ -73,7 +73,7 @@ def target(settings: Dict[str, Any]) -> Dict[str, Any]:
         return {"identity": {}, "software": {}}
     import torch
 
-    return {"identity": pytorch_cuda.identity(torch), "software": {}}
+    return {"identity": dict(pytorch_cuda.identity(torch), tf32=False), "software": gpu.software()}
 
 
 def build(artefact: bytes, provider: str) -> Tuple[List[Any], Callable[[], Tuple[Any, ...]]]:

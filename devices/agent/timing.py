@@ -180,6 +180,13 @@ def elapsed_ns(action: Callable[[], Any]) -> int:
     return time.perf_counter_ns() - start
 
 
+def elapsed_ns(action: Callable[[], Any]) -> int:
+    """What an action takes by the host's clock, for parts that a device's clock cannot tell."""
+    start = time.perf_counter_ns()
+    action()
+    return time.perf_counter_ns() - start
+
+
 _eviction: Dict[int, Any] = {}
 """What evicts other data, kept for the life of the process: to allocate it takes longer than to use it."""
 
@@ -255,10 +262,3 @@ def _median(values: List[int]) -> float:
     if len(ordered) % 2:
         return float(ordered[middle])
     return (ordered[middle - 1] + ordered[middle]) / 2.0
-
-
-def spent_ns(action: Run) -> int:
-    """How long one action takes by the host's clock: for the parts of an inference."""
-    start = time.perf_counter_ns()
-    action()
-    return time.perf_counter_ns() - start

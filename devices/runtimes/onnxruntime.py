@@ -25,7 +25,7 @@ class OnnxRuntime(Runtime):
 
     def on_gpu(self, provider: str) -> bool:
         """Whether a provider computes on a GPU."""
-        return parsed(provider).name in ON_GPU
+        return provider.partition("+")[0] in ON_GPU
 
     def check_provider(self, provider: str) -> None:
         """Raise ValueError for a suffix that means nothing; a target says itself which providers it has."""

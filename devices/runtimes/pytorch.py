@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from devices.agent.pytorch_providers import WAYS
+from devices.agent.pytorch_providers import WAYS, Way
 from devices.runtimes.runtime import Runtime, Unsupported
 
 
@@ -24,9 +24,14 @@ class PyTorch(Runtime):
     precisions = ("fp32",)
     profiles_nodes = False
 
+    @property
+    def providers_in_words(self) -> str:
+        """The parts, and how they are joined."""
+        return "eager, or [cuda+][compile+][graph+]channels_last with any part left away"
+
     def on_gpu(self, provider: str) -> bool:
         """Whether a provider computes on a GPU."""
-        return WAYS[provider].cuda
+        return WAYS.get(provider, Way()).cuda
 
     def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:
         """The graph as calls of PyTorch's functions (`torch_calls/writer.py`)."""

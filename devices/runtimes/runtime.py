@@ -48,8 +48,13 @@ class Runtime(ABC):
         return (*self.builds_for_graph, *self.builds_for_target)
 
     def on_gpu(self, provider: str) -> bool:
-        """Whether a provider computes on a GPU, whose clock and caches take longer to settle than a CPU's."""
+        """Whether a provider computes on a GPU, which takes longer to warm up and has caches of its own."""
         return False
+
+    @property
+    def providers_in_words(self) -> str:
+        """The providers for people, on one line."""
+        return ", ".join(self.providers)
 
     def check_provider(self, provider: str) -> None:
         """Raise ValueError for a provider that no target can have; the message lists the known ones."""

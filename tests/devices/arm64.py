@@ -44,7 +44,7 @@ CPU revision\t: 3
 """
 
 
-class EmulatedLink(Link):
+class InterpreterLink(Link):
     """This computer, with the agent under another interpreter."""
 
     def __init__(self, python: Path) -> None:

@@ -25,7 +25,7 @@ int cuDeviceGetName(char *name, int length, int gpu) {
   strncpy(name, "Made-up GPU", length); return gpu != 7;
 }
 int cuDeviceGetAttribute(int *value, int number, int gpu) {
-  *value = number == 75 ? 8 : 7; return gpu != 7;
+  *value = number == 75 ? 8 : number == 76 ? 7 : 4194304; return gpu != 7;
 }
 int cuDriverGetVersion(int *version) { *version = 12040; return 0; }
 """
@@ -50,16 +50,14 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], N
     return make
 
 
-def identity(runtime: Any, provider: str) -> dict[str, Any]:
-    told: dict[str, Any] = runtime.target({"provider": provider})
-    return {**told["identity"], **told["software"]}
-
-
 def test_the_driver_tells_name_capability_and_version(driver: Callable[[int], None]) -> None:
     driver(0)
     assert gpu.identity() == SOMETHING
-    assert identity(onnxruntime_runtime, "CUDAExecutionProvider+graph") == SOMETHING
-    assert identity(onnxruntime_runtime, "TensorrtExecutionProvider") == SOMETHING
+    for provider in ("CUDAExecutionProvider+graph", "TensorrtExecutionProvider"):
+        assert onnxruntime_runtime.target({"provider": provider}) == {
+            "identity": {**SOMETHING, "tf32": False},
+            "software": {"gpu_l2_bytes": 4 << 20},
+        }
 
 
 @pytest.mark.parametrize("provider", ["CPUExecutionProvider", "OpenVINOExecutionProvider+cpu"])
@@ -67,13 +65,15 @@ def test_a_provider_without_a_gpu_adds_nothing_to_the_identity(
     driver: Callable[[int], None], provider: str
 ) -> None:
     driver(0)
-    assert identity(onnxruntime_runtime, provider) == {}
-    assert identity(pytorch_runtime, "compile+channels_last") == {}
+    nothing: dict[str, Any] = {"identity": {}, "software": {}}
+    assert onnxruntime_runtime.target({"provider": provider}) == nothing
+    assert pytorch_runtime.target({"provider": "compile+channels_last"}) == nothing
 
 
 def test_what_is_not_told_is_unknown(driver: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
     driver(100)  # no device
     assert gpu.identity() == NOTHING
+    assert gpu.software() == {"gpu_l2_bytes": None}
     monkeypatch.setattr(gpu, "LIBRARY", "libnothing-of-this-name.so")
     assert gpu.identity() == NOTHING
 
