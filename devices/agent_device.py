@@ -194,18 +194,18 @@ class AgentProcess:
 
     def _keys(self, artefact: bytes) -> dict[str, str]:
         """Under which keys what the runtime builds is kept, by the name that it gives to that."""
-        if self._device.store is None:
+        runtime = self._device.runtime
+        if self._device.store is None or not runtime.builds:
             return {}
         target = fingerprint(self._device.name, self.identity, self.software)
         graph = hashlib.sha256(artefact).hexdigest()
-        runtime = self._device.runtime
         keys = {name: f"{name} of {graph} for {target}" for name in runtime.builds_for_graph}
         return keys | {name: f"{name} for {target}" for name in runtime.builds_for_target}
 
     def _kept(self, keys: Mapping[str, str]) -> dict[str, bytes]:
         """What is kept of a graph; what is kept for the target only where that is needed to build."""
         store, runtime = self._device.store, self._device.runtime
-        if store is None:
+        if store is None or not keys:
             return {}
         found = {name: store.get(keys[name]) for name in runtime.builds_for_graph}
         if None in found.values():

@@ -8,7 +8,7 @@ import ctypes
 import glob
 import os
 import sys
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, Optional
 
 SONAMES = ("libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so")
 WHEEL_FOLDERS = ("nvidia/cu13/lib", "nvidia/cuda_runtime/lib")
@@ -99,6 +99,7 @@ class Cuda:
         # before CUDA 12.2 all kernels of a library would be loaded at once, which takes memory and seconds
         os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")
         self._library = _library()
+        self._scratch: Dict[int, Owned] = {}
         self._library.cudaGetErrorString.restype = ctypes.c_char_p
         self._library.cudaGetErrorString.argtypes = [ctypes.c_int]
         for name, arguments in _SIGNATURES.items():
@@ -172,6 +173,12 @@ class Cuda:
     def fill(self, target: int, value: int, size: int, stream: int) -> None:
         """Begin to set every byte of the GPU's memory to a value."""
         self._call("cudaMemsetAsync", target, value, size, stream)
+
+    def scratch(self, size: int) -> int:
+        """Address of so many bytes of the GPU's memory for anybody, kept for the life of the process."""
+        if size not in self._scratch:
+            self._scratch[size] = self.memory(size)
+        return self._scratch[size].address
 
     # --- streams and events
 

@@ -32,8 +32,8 @@ def owners(layer: str) -> List[str]:
     """Blocks whose nodes a layer computes, in the order in which its name tells them."""
     found: List[str] = []
     for word in JOINTS.split(layer):
-        named = word[len(PREFIX) :] if word.startswith(PREFIX) else word
-        block, end, _ = named.partition("/")
+        value = word[len(PREFIX) :] if word.startswith(PREFIX) else word
+        block, end, _ = value.partition("/")
         if end and block and block not in found:
             found.append(block)
     return found

@@ -1,7 +1,7 @@
 """One engine in the GPU's memory: inputs in place, a stream, marks for the GPU's clock, a CUDA graph."""
 
 import contextlib
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 from devices.agent import timing
 from devices.agent.cuda import Cuda, CudaError, Owned
@@ -43,7 +43,6 @@ class Inference:
         """
         self._gpu, self._opened, self.notes = gpu, opened, notes
         self._owned = contextlib.ExitStack()
-        self._evicted: Optional[Owned] = None
         try:
             self._stream = self._keep(gpu.stream()).address
             self._marks = [self._keep(gpu.event()).address for _ in range(2)]
@@ -101,9 +100,7 @@ class Inference:
 
     def evict(self, size: int) -> None:
         """Begin to write so many bytes of the GPU's memory: what its caches held is gone after that."""
-        if self._evicted is None:
-            self._evicted = self._keep(self._gpu.memory(size))
-        self._gpu.fill(self._evicted.address, 0, size, self._stream)
+        self._gpu.fill(self._gpu.scratch(size), 0, size, self._stream)
 
     def profiled(self, profiler: Any, runs: int) -> List[List[Tuple[str, float]]]:
         """Names and milliseconds of every layer, for every run under a profiler with a list `told`."""

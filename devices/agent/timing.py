@@ -180,13 +180,6 @@ def elapsed_ns(action: Callable[[], Any]) -> int:
     return time.perf_counter_ns() - start
 
 
-def elapsed_ns(action: Callable[[], Any]) -> int:
-    """What an action takes by the host's clock, for parts that a device's clock cannot tell."""
-    start = time.perf_counter_ns()
-    action()
-    return time.perf_counter_ns() - start
-
-
 _eviction: Dict[int, Any] = {}
 """What evicts other data, kept for the life of the process: to allocate it takes longer than to use it."""
 

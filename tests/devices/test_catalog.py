@@ -79,6 +79,8 @@ def test_without_a_name_it_is_onnx_runtime() -> None:
     [
         (("caffe", None, "fp32"), "no runtime 'caffe'; known runtimes: onnxruntime"),
         (("pytorch", None, "int8"), "pytorch computes in fp32, not in int8"),
+        (("litert", None, "fp16"), "litert computes in fp32, int8, not in fp16"),
+        (("tensorrt", "eager", "fp16"), "tensorrt has the providers graph, stream, not eager"),
         (("litert", "gpu", "fp32"), "litert has the providers XNNPACK, builtin, not gpu"),
     ],
 )

@@ -199,3 +199,28 @@ def test_a_visit_tells_the_parts_and_the_notes(
         assert part is not None
         assert len(part) == len(visit.wall_ns)
     assert visit.cpu_ns is None
+
+
+# --- what a host asks of a GPU
+
+
+def test_a_gpu_is_warmed_up_longer_and_its_own_cache_is_filled() -> None:
+    asked: list[dict[str, object]] = []
+
+    class Asked:
+        def request(self, verb: str, payload: bytes, timeout_s: float, **fields: object) -> dict[str, object]:
+            asked.append(dict(fields))
+            return {"runs_per_sample": 1, "wall_ns": [1], "warmup_runs": 3, "settled": True}
+
+    for runtime in ("tensorrt", "onnxruntime"):
+        chosen = settings_for(runtime, cache="cold")
+        process = AgentDevice("gpu", LocalLink(), chosen).process()
+        process.software = {"gpu_l2_bytes": 1000, "last_level_cache_bytes": 5000}
+        process._connection = Asked()  # type: ignore[assignment]  # nothing is sent
+        process.time("graph", 3)
+    gpu, cpu = (one["plan"] for one in asked)
+    assert isinstance(gpu, dict)
+    assert isinstance(cpu, dict)
+    assert (gpu["warmup_ms"], gpu["evict_bytes"], gpu["thread_clock"]) == (200.0, 2000, False)
+    assert (cpu["evict_bytes"], cpu["thread_clock"]) == (10_000, True)
+    assert "warmup_ms" not in cpu

@@ -27,7 +27,7 @@ OTHER: dict[str, Any] = {
         ({"threads": 0}, "threads and batch are at least 1, got 0 and 1"),
         ({"threads": -1}, "at least 1"),
         ({"batch": 0}, "threads and batch are at least 1, got 1 and 0"),
-        ({"precision": "int3"}, "precision 'int3'; known: fp32, int8"),
+        ({"precision": "int3"}, "precision 'int3'; known: fp32, fp16, int8"),
         ({"precision": ""}, "precision ''; known: "),
         ({"cache": "hot"}, "cache 'hot'; known: warm, cold"),
     ],
