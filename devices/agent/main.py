@@ -1,18 +1,21 @@
 """The agent's loop: read a request, do it, answer.
 
-Verbs: `describe` (identity), `conditions`, `load` (payload: a graph), `time`, `unload`, and `node_times`
-(payload: a graph). An error of a request is an answer, not an end; the agent ends when its input ends.
+Verbs: `describe` (identity), `conditions`, `load` (payload: a graph), `time`, `energy`, `unload`,
+`node_times` (payload: a graph), `energy_source` and `busy_processes`. An error of a request is an answer, not
+an end; the agent ends when its input ends.
 """
 
 import os
 import sys
-from typing import BinaryIO, Callable, Dict
+from typing import BinaryIO, Callable, Dict, Optional
 
 from devices.agent import (
     conditions,
+    energy,
     frames,
     identity,
     litert_runtime,
+    nvidia,
     onnxruntime_runtime,
     pytorch_runtime,
     timing,
@@ -33,6 +36,7 @@ class Agent:
     def __init__(self) -> None:
         """Start with nothing loaded."""
         self.loaded: Dict[str, timing.Timed] = {}
+        self.idle: Optional[Dict[str, int]] = None
 
     def answer(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Do one request and give the header of the answer."""
@@ -44,6 +48,8 @@ class Agent:
             "unload": self.unload,
             "node_times": self.node_times,
             "busy_processes": self.busy_processes,
+            "energy_source": self.energy_source,
+            "energy": self.energy,
         }
         verb = verbs.get(str(header.get("verb")))
         if verb is None:
@@ -59,6 +65,8 @@ class Agent:
         target = dict(identity.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
         identity.pin(int(header["threads"]))
         software = identity.software()
+        if energy.where(runtime.NAME, str(header.get("provider", ""))) == "nvidia":
+            software["gpu"] = nvidia.used_gpu()
         if header.get("detailed") and hasattr(runtime, "details"):
             software.update(runtime.details())
         return {"identity": target, "software": software}
@@ -89,6 +97,23 @@ class Agent:
             raise ValueError("{} does not tell the times of nodes".format(runtime.NAME))
         found: frames.Header = runtime.node_times(payload, header["settings"], header["plan"])
         return found
+
+    def energy_source(self, header: frames.Header, payload: bytes) -> frames.Header:
+        """Where the energy of a runtime with a provider is told; `none` says why nowhere."""
+        try:
+            return {"source": energy.source_for(header["runtime"], header["provider"]).described()}
+        except energy.NoSource as error:
+            return {"source": None, "none": str(error)}
+
+    def energy(self, header: frames.Header, payload: bytes) -> frames.Header:
+        """Energy of a loaded graph run back to back, and of this process idle, which is read once."""
+        source = energy.source_for(header["runtime"], header["provider"])
+        graph = self.loaded[header["id"]].graph
+        if self.idle is None:
+            self.idle = timing.idle(source, source.burst_ms)
+        found = timing.burst(graph.run, source, source.burst_ms)
+        idle = {"idle_ns": self.idle["wall_ns"], "idle_uj": self.idle["energy_uj"]}
+        return dict(found, source=source.name, **idle)
 
     def unload(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Drop a loaded graph."""
