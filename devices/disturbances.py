@@ -25,6 +25,7 @@ LARGEST_FOREIGN_SHARE = 0.05
 LARGEST_STOLEN_SHARE = 0.02
 LARGEST_QUOTA_SHARE = 0.01
 LARGEST_CLOCK_DROP = 0.07
+"""Relative drop of a clock below that of the other rounds; the processor's and a GPU's."""
 OUTLYING_VISIT = 0.05
 LARGEST_OUTLYING_SHARE = 0.34
 LARGEST_LEVEL_SHIFT = 0.06
@@ -61,11 +62,13 @@ def disturbances(rounds: Mapping[int, RoundEvidence]) -> dict[int, tuple[Disturb
     levels = {number: _level(evidence.reference) for number, evidence in rounds.items()}
     usual_ms = _usual(levels.values())
     usual_mhz = _usual(_clock_mhz(evidence.conditions) for evidence in rounds.values())
+    usual_gpu_mhz = _usual(_gpu_clock_mhz(evidence.conditions) for evidence in rounds.values())
     names = {name for evidence in rounds.values() for name in evidence.canaries}
     canaries = {name: _usual(_canary_ms(found, name) for found in rounds.values()) for name in names}
     return {
         number: (
             *_from_conditions(evidence.conditions, usual_mhz),
+            *_from_boards(evidence.conditions, usual_gpu_mhz),
             *_from_reference(evidence.reference, levels[number], usual_ms),
             *_from_canaries(evidence, levels[number], usual_ms, canaries),
         )
@@ -149,6 +152,30 @@ def _throttled(
         yield Disturbance("throttled", f"the GPU was slowed down by {', '.join(sorted(reasons))}")
 
 
+def _from_boards(
+    conditions: Sequence[Mapping[str, Any]], usual_gpu_mhz: float | None
+) -> Iterator[Disturbance]:
+    """A GPU's clock, and what boards and phones say of themselves."""
+    clock = _gpu_clock_mhz(conditions)
+    if clock is not None and usual_gpu_mhz is not None and clock < (1 - LARGEST_CLOCK_DROP) * usual_gpu_mhz:
+        yield Disturbance(
+            "throttled", f"the GPU's clock was {clock:.0f} MHz, in other rounds {usual_gpu_mhz:.0f} MHz"
+        )
+    told = [state.get("board_throttled_by") or () for state in conditions]
+    # what has occurred since the round began is over by now, but was there
+    told += [
+        set(after.get("board_was_throttled_by") or ()) - set(before.get("board_was_throttled_by") or ())
+        for before, after in pairwise(conditions)
+        if before.get("board_was_throttled_by") is not None
+    ]
+    reasons = sorted({str(reason) for found in told for reason in found})
+    if reasons:
+        yield Disturbance("throttled", f"the board was slowed down by {', '.join(reasons)}")
+    cooled = sorted({str(one) for state in conditions for one in state.get("cooled_by") or ()})
+    if cooled:
+        yield Disturbance("throttled", f"the system held clocks down because of heat: {', '.join(cooled)}")
+
+
 def _processors(state: Mapping[str, Any]) -> int:
     count = state.get("processors")
     return count if isinstance(count, int) and count > 0 else 1
@@ -170,6 +197,15 @@ def _difference(before: object, after: object) -> float | None:
 def _clock_mhz(conditions: Sequence[Mapping[str, Any]]) -> float | None:
     """The clock while graphs ran: the state at the start of a process was read before any did."""
     known = [state["cpu_mhz"] for state in conditions[1:] if isinstance(state.get("cpu_mhz"), int | float)]
+    return float(np.median(known)) if known else None
+
+
+def _gpu_clock_mhz(conditions: Sequence[Mapping[str, Any]]) -> float | None:
+    """The same of the first GPU that tells its clock."""
+    known = []
+    for state in conditions[1:]:
+        clocks = [gpu.get("clock_mhz") for gpu in state.get("gpus") or ()]
+        known += [clock for clock in clocks[:1] if isinstance(clock, int | float)]
     return float(np.median(known)) if known else None
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from devices.connection import AgentDied, NoAnswer, RequestFailed
 from devices.device import Device, DeviceProcess
-from devices.measurement import Graph, NodeTimes, Visit
+from devices.measurement import EnergyVisit, Graph, NodeTimes, Visit
 
 Failure: TypeAlias = Literal["refused", "died", "timeout"]
 FAILURES: tuple[Failure, ...] = ("refused", "died", "timeout")
@@ -46,20 +46,24 @@ class Reading:
         process: number of the process.
         visit: its samples.
         inside: the times of its nodes, where that was asked for instead.
-        error: why there is neither.
+        energy: its energy, where that was asked for instead.
+        error: why there is none of these.
         failure: the sort of error.
         is_reference: whether this is the thermometer.
         is_inside: whether the times of its nodes were asked for.
+        is_energy: whether its energy was asked for.
     """
 
     graph: str
     process: int
     visit: Visit | None = None
     inside: NodeTimes | None = None
+    energy: EnergyVisit | None = None
     error: str | None = None
     failure: Failure | None = None
     is_reference: bool = False
     is_inside: bool = False
+    is_energy: bool = False
 
 
 @dataclass
@@ -74,6 +78,7 @@ class Round:
         first_process: number of the first process; a graph that kills it costs a new one, numbered on.
         sampling: samples a visit.
         profiled: graphs to be run under the runtime's own profiler at the end.
+        powered: graphs whose energy is read after everything else, unless they fail before.
 
     Attributes:
         conditions: states of the target at the start of every process, after every group, and at the end.
@@ -86,6 +91,7 @@ class Round:
     first_process: int
     sampling: Sampling = Sampling()
     profiled: Sequence[Graph] = ()
+    powered: Sequence[Graph] = ()
     conditions: list[Mapping[str, Any]] = field(default_factory=list)
 
     def readings(self) -> Iterator[Reading]:
@@ -97,8 +103,9 @@ class Round:
         """
         self._waiting = [self.graphs[index] for index in self.rng.permutation(len(self.graphs))]
         self._to_profile = [self.profiled[index] for index in self.rng.permutation(len(self.profiled))]
+        self._to_power = [self.powered[index] for index in self.rng.permutation(len(self.powered))]
         self._process = self.first_process
-        while self._waiting or self._to_profile:
+        while self._waiting or self._to_profile or self._to_power:
             with self.device.process() as running:
                 yield from self._in_process(running)
             self._process += 1
@@ -112,6 +119,8 @@ class Round:
                 yield reading
                 if not reading.is_reference:
                     self._waiting = [graph for graph in self._waiting if graph.name != reading.graph]
+                if reading.failure:
+                    self._to_power = [graph for graph in self._to_power if graph.name != reading.graph]
                 if reading.failure in _FATAL:
                     return
             self._read_conditions(running)
@@ -122,9 +131,20 @@ class Round:
             if reading.failure in _FATAL:
                 return
         self._read_conditions(running)
+        if self._to_power:
+            yield from self._energies(running)
 
-    def _read_conditions(self, running: DeviceProcess) -> None:
-        self.conditions.append({"process": self._process, **running.conditions()})
+    def _energies(self, running: DeviceProcess) -> Iterator[Reading]:
+        """Graphs back to back, which heats the target: nothing else is measured after that."""
+        while self._to_power:
+            reading = self._energy(running, self._to_power.pop())
+            yield reading
+            if reading.failure in _FATAL:
+                return
+        self._read_conditions(running, phase=ENERGY)
+
+    def _read_conditions(self, running: DeviceProcess, **notes: str) -> None:
+        self.conditions.append({"process": self._process, **notes, **running.conditions()})
 
     def _group(self, running: DeviceProcess, group: Sequence[Graph]) -> Iterator[Reading]:
         """Load a group, go through it several times, drop it; a graph's reading comes with its last visit."""
@@ -159,6 +179,19 @@ class Round:
             return replace(self._failed(graph.name, failed), is_inside=True)
         return Reading(graph.name, self._process, inside=found[0], is_inside=True)
 
+    def _energy(self, running: DeviceProcess, graph: Graph) -> Reading:
+        found: list[EnergyVisit] = []
+
+        def measure() -> None:
+            running.load(_loaded(graph.name), graph.onnx())
+            found.append(running.energy(_loaded(graph.name)))
+            running.unload(_loaded(graph.name))
+
+        failed = _failure(measure)
+        if failed:
+            return replace(self._failed(graph.name, failed), is_energy=True)
+        return Reading(graph.name, self._process, energy=found[0], is_energy=True)
+
     def _reference(self, running: DeviceProcess) -> Reading:
         visit = running.time(self.reference.name, self.sampling.samples)
         return Reading(self.reference.name, self._process, visit, is_reference=True)
@@ -167,6 +200,8 @@ class Round:
         return Reading(name, self._process, failure=failed[0], error=failed[1])
 
 
+ENERGY = "energy"
+"""`phase` of a state that was read after graphs had run back to back: it says nothing of latencies."""
 _FATAL = ("died", "timeout")
 """After these a process is gone."""
 

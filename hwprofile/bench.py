@@ -10,12 +10,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from devices.connection import DeviceError
+from devices.connection import DeviceError, NoEnergySource
 from devices.device import Device
+from devices.diagnosis import board_findings
 from devices.measurement import Graph
 from devices.rounds import Round
 from devices.schedule import Goal, pending
-from hwprofile.errors import DeviceUnreachable
+from hwprofile.errors import DeviceUnreachable, UserError
 from hwprofile.profile import Kind, Profile, ProfileWriter, identity_differences
 from hwprofile.profile_lines import Header, ProfileError
 
@@ -28,6 +29,10 @@ class Progress(Protocol):
 
     def advance(self, done: int, total: int, text: str) -> None:
         """`done` of about `total` steps; `text` says what is going on."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """Something that a person should know now."""
         ...
 
 
@@ -67,6 +72,10 @@ class Subject(Protocol):
     def reference(self) -> Graph:
         """The thermometer."""
         ...
+
+
+class EnergyUnknown(UserError):
+    """Energy is wanted, and nothing on the device tells any; the message says what would."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +146,22 @@ class _Bench:
             profiled=[
                 self._graph(name, "network") for name in _lacking(self.profile.insides, inside, number)
             ],
+            powered=[self._graph(name, kinds[name]) for name in self._to_power(waiting, number)],
         )
+        steps = len(waiting) * (1 if self.profile.header.energy is None else 2) + len(inside)
         for reading in measuring.readings():
             self.writer.reading(reading, kinds.get(reading.graph, "block"), number)
-            self._tell(number, len(waiting) + len(inside))
+            self._tell(number, steps)
         seconds = time.monotonic() - started
         row = {"round": number, "conditions": measuring.conditions, "seconds": seconds}
         self.writer.append({"row": "round", **row})
+
+    def _to_power(self, waiting: Sequence[str], number: int) -> list[str]:
+        """The graphs whose energy this round still lacks; what failed in it is left alone."""
+        if self.profile.header.energy is None:
+            return []
+        failed = {name for name in waiting if self.profile.visits.get(name, {}).get(number, 0) is None}
+        return [name for name in _lacking(self.profile.energies, waiting, number) if name not in failed]
 
     def _graph(self, name: str, kind: Kind) -> Graph:
         if name not in self.graphs:
@@ -154,6 +172,7 @@ class _Bench:
         goal = self.profile.header.goal
         measured = sum(number in rounds for rounds in self.profile.visits.values())
         measured += sum(number in rounds for rounds in self.profile.insides.values())
+        measured += sum(number in rounds for rounds in self.profile.energies.values())
         rounds = max(goal.rounds + 1, number + 1)
         self.progress.advance(
             number * in_round + measured,
@@ -168,15 +187,31 @@ def _lacking(had: Mapping[str, Mapping[int, Any]], names: Sequence[str], number:
 
 
 def bench(
-    device: Device, subject: Subject, path: Path, goal: Goal, progress: Progress, seed: int = 0
+    device: Device,
+    subject: Subject,
+    path: Path,
+    goal: Goal,
+    progress: Progress,
+    seed: int = 0,
+    energy: bool = False,
 ) -> BenchReport:
     """Measure a subject on a device into a profile file, or go on with the one that is there.
+
+    Args:
+        device: where.
+        subject: what.
+        path: the profile's file.
+        goal: precision and rounds aimed at.
+        progress: told after every reading, and at the start how a board is set where nobody may want that.
+        seed: of the order of the graphs.
+        energy: whether the energy of every graph is read too.
 
     Raises:
         ProfileError: the file is unusable, or was measured on another device or with other settings.
         DeviceUnreachable: the device's agent cannot be started.
+        EnergyUnknown: energy is wanted, and the device does not tell any.
     """
-    return exhausted(bench_in_rounds(device, subject, path, goal, progress, seed))
+    return exhausted(bench_in_rounds(device, subject, path, goal, progress, seed, energy))
 
 
 def exhausted(rounds: Generator[None, None, BenchReport]) -> BenchReport:
@@ -190,19 +225,34 @@ def exhausted(rounds: Generator[None, None, BenchReport]) -> BenchReport:
 
 
 def bench_in_rounds(
-    device: Device, subject: Subject, path: Path, goal: Goal, progress: Progress, seed: int = 0
+    device: Device,
+    subject: Subject,
+    path: Path,
+    goal: Goal,
+    progress: Progress,
+    seed: int = 0,
+    energy: bool = False,
 ) -> Generator[None, None, BenchReport]:
     """The same as `bench`, pausing after every round: so that several can be interleaved in time."""
     started = time.monotonic()
     resumed = Profile.was_begun(path)
+    begun = Profile.load(path) if resumed else None
     header = device_header(
-        device, subject.name, subject.space, goal, inline=subject.inline, detailed=not resumed
+        device,
+        subject.name,
+        subject.space,
+        goal,
+        inline=subject.inline,
+        detailed=not resumed,
+        energy=energy or _reads_energy(begun),
     )
-    profile = Profile.load(path) if resumed else Profile(path, header)
+    profile = begun or Profile(path, header)
     if resumed:
         check_fits(profile, header)
         _check_blocks(profile, subject)
     if not profile.finished:
+        for finding in board_findings(header.identity):
+            progress.notice(f"{finding.what}: {finding.effect}; {finding.cure}")
         try:
             with ProfileWriter(profile) as writer:
                 rng = np.random.default_rng([seed, profile.current_round])
@@ -213,6 +263,11 @@ def bench_in_rounds(
             raise ProfileError(f"cannot write {path}: {error.strerror}; what was written is kept") from error
         return BenchReport(profile, time.monotonic() - started, resumed, was_finished=False)
     return BenchReport(profile, time.monotonic() - started, resumed, was_finished=True)
+
+
+def _reads_energy(begun: Profile | None) -> bool:
+    """Whether a profile that goes on is one with energy."""
+    return begun is not None and not begun.finished and begun.header.energy is not None
 
 
 def check_fits(profile: Profile, header: Header, cure: str = "use --fresh, or another --out") -> None:
@@ -228,6 +283,13 @@ def check_fits(profile: Profile, header: Header, cure: str = "use --fresh, or an
     differences = identity_differences(profile.header.identity, header.identity)
     if header.inline and not profile.header.inline:
         raise ProfileError(f"{profile.path} was begun without --inline: {cure}")
+    if header.energy is not None and profile.header.energy is None:
+        raise ProfileError(f"{profile.path} was begun without --energy: {cure}")
+    sources = [found.energy.name for found in (profile.header, header) if found.energy is not None]
+    if len(set(sources)) > 1:
+        raise ProfileError(
+            f"{profile.path} has its energy from {sources[0]}, and this device tells {sources[1]}: {cure}"
+        )
     if differences:
         raise ProfileError(
             f"{profile.path} was measured elsewhere or otherwise ({'; '.join(differences)}, "
@@ -253,6 +315,7 @@ def device_header(
     *,
     inline: bool = False,
     detailed: bool = False,
+    energy: bool = False,
 ) -> Header:
     """The header that a profile of this subject measured on this device now would have.
 
@@ -263,12 +326,18 @@ def device_header(
         goal: precision and rounds aimed at.
         inline: whether times inside networks are wanted.
         detailed: whether `software` shall tell what only the imported runtime knows.
+        energy: whether the energy of graphs is wanted too.
 
     Raises:
         DeviceUnreachable: the device's agent cannot be started.
+        EnergyUnknown: energy is wanted, and the device does not tell any.
     """
     try:
         with device.process(detailed=detailed) as process:
-            return Header(device.name, subject, space, process.identity, process.software, goal, inline)
+            source = process.energy_source() if energy else None
+            identity, software = process.identity, process.software
+            return Header(device.name, subject, space, identity, software, goal, inline, energy=source)
+    except NoEnergySource as error:
+        raise EnergyUnknown(f"{error}; what gives one: docs/energy.md") from error
     except DeviceError as error:
         raise DeviceUnreachable(f"device {device.name}: {error}") from error

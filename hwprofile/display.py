@@ -16,10 +16,23 @@ if TYPE_CHECKING:
 
 
 class SilentProgress:
-    """For machines and quiet users."""
+    """For machines and quiet users: no bar.
+
+    Args:
+        notices: whether notices are shown.
+    """
+
+    def __init__(self, *, notices: bool = False) -> None:
+        """Store whether notices are shown."""
+        self._notices = notices
 
     def advance(self, done: int, total: int, text: str) -> None:
         """Say nothing."""
+
+    def notice(self, text: str) -> None:
+        """Show a line, where notices are wanted."""
+        if self._notices:
+            notice(text)
 
 
 class BarProgress:
@@ -33,12 +46,16 @@ class BarProgress:
         """Move the bar."""
         self._bar.update(self._task, completed=done, total=total, description=text)
 
+    def notice(self, text: str) -> None:
+        """Show a line above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
 
 @contextmanager
 def progress(title: str, *, quiet: bool) -> Iterator[SilentProgress | BarProgress]:
     """A progress bar on stderr while the block runs; silent where stderr is no terminal."""
     if quiet or not sys.stderr.isatty():
-        yield SilentProgress()
+        yield SilentProgress(notices=not quiet)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

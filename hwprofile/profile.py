@@ -5,6 +5,7 @@ when a profile is read. Rows (field `row`):
 
     block, kernel, network, model   one graph's visit in a round: name, round, process, samples or error
     inside                          times of the nodes inside a network, by the runtime's own profiler
+    energy                          energy of a graph run back to back, and of the process idle
     reference                       a visit of the thermometer
     chosen                          networks picked from the raw table of the first round
     round                           end of a round: conditions before, between and after
@@ -27,9 +28,9 @@ from types import TracebackType
 from typing import IO, Any, Literal, TypeAlias, TypeVar
 
 from devices.disturbances import Disturbance, RoundEvidence, disturbances
-from devices.measurement import NodeTimes, Visit
-from devices.rounds import FAILURES, Reading
-from devices.statistics import Summary, visit_ms
+from devices.measurement import EnergyVisit, NodeTimes, Visit
+from devices.rounds import ENERGY, FAILURES, Reading
+from devices.statistics import EnergySummary, Summary, energy_mj, summarise_energy, visit_ms
 from devices.verdicts import Progress, Status, Verdict, verdict, why_disturbed
 from hwprofile.profile_lines import (
     LARGEST_LINE_BYTES,
@@ -66,6 +67,7 @@ class Profile:
         self.kinds: dict[str, Kind] = {}
         self.visits: dict[str, dict[int, Visit | None]] = {}
         self.insides: dict[str, dict[int, NodeTimes | None]] = {}
+        self.energies: dict[str, dict[int, EnergyVisit | None]] = {}
         self.errors: dict[str, list[str]] = {}
         self.timeouts: Counter[str] = Counter()
         self.references: dict[int, list[Visit]] = {}
@@ -115,6 +117,7 @@ class Profile:
         """Take in one row; ValueError or KeyError when it is malformed."""
         handlers: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "inside": self._apply_inside,
+            "energy": self._apply_energy,
             "reference": self._apply_reference,
             "chosen": self._apply_chosen,
             "round": self._apply_round,
@@ -149,6 +152,17 @@ class Profile:
             raise ValueError(f"{name} was looked into twice in round {number}")
         failed = row.get("error") is not None
         of_graph[number] = None if failed else NodeTimes.from_json(row)
+        if failed:
+            self._apply_error(name, row)
+        self.last_process = max(self.last_process, int(row["process"]))
+
+    def _apply_energy(self, row: Mapping[str, Any]) -> None:
+        name, number = str(row["name"]), int(row["round"])
+        of_graph = self.energies.setdefault(name, {})
+        if number in of_graph:
+            raise ValueError(f"the energy of {name} was read twice in round {number}")
+        failed = row.get("error") is not None
+        of_graph[number] = None if failed else EnergyVisit.from_json(row)
         if failed:
             self._apply_error(name, row)
         self.last_process = max(self.last_process, int(row["process"]))
@@ -206,7 +220,8 @@ class Profile:
         return RoundEvidence(
             self.references.get(number, []),
             {name: visit for name, visit in visits.items() if visit is not None},
-            self.ends[number].conditions,
+            # what graphs back to back do to a clock came after all latencies
+            [state for state in self.ends[number].conditions if state.get("phase") != ENERGY],
         )
 
     def progress(self, name: str) -> Progress:
@@ -237,6 +252,16 @@ class Profile:
     def usable_insides(self, name: str) -> tuple[NodeTimes, ...]:
         """Times of the nodes inside a network in undisturbed rounds, or in all where those are too few."""
         return tuple(self._counting(self.insides.get(name, {})).values())
+
+    def process_mj(self, name: str) -> dict[int, float]:
+        """Energy of one inference, one a process, millijoules, by the round, of the visits that count."""
+        counting = self._counting(self.energies.get(name, {}))
+        return {number: energy_mj(visit) for number, visit in counting.items()}
+
+    def energy_summary(self, name: str) -> EnergySummary | None:
+        """Energy of a graph; None where none was read."""
+        counting = self._counting(self.energies.get(name, {}))
+        return summarise_energy(list(counting.values())) if counting else None
 
     def _counting(self, by_round: Mapping[int, Found | None]) -> dict[int, Found]:
         """What succeeded in undisturbed rounds, or in all that have ended where those are fewer than two."""
@@ -310,12 +335,12 @@ class ProfileWriter:
     def reading(self, reading: Reading, kind: Kind, number: int) -> None:
         """Append what a graph showed."""
         row: dict[str, Any] = {
-            "row": "reference" if reading.is_reference else "inside" if reading.is_inside else kind,
+            "row": _row_of(reading, kind),
             "name": reading.graph,
             "round": number,
             "process": reading.process,
         }
-        found = reading.visit or reading.inside
+        found = reading.visit or reading.inside or reading.energy
         row |= {"error": reading.error, "failure": reading.failure} if found is None else found.to_json()
         self.append(row)
 
@@ -327,6 +352,11 @@ class ProfileWriter:
     def _write(self, row: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(row, separators=(",", ":")).encode("utf-8") + b"\n")
         self._file.flush()
+
+
+def _row_of(reading: Reading, kind: Kind) -> str:
+    special = {"reference": reading.is_reference, "inside": reading.is_inside, "energy": reading.is_energy}
+    return next((row for row, holds in special.items() if holds), kind)
 
 
 def identity_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

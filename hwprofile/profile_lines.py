@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from devices.measurement import EnergySource
 from devices.schedule import Goal
 from hwprofile.errors import UserError
 
@@ -20,6 +21,7 @@ LARGEST_FILE_BYTES = 1_000_000_000
 UNITS = {
     "wall_ns": "nanoseconds of one sample, all of its inferences together",
     "cpu_ns": "nanoseconds of the timing thread during the same sample",
+    "energy_uj": "microjoules of all `runs` together, what an idle target uses included; idle_uj in idle_ns",
     "runs_per_sample": "inferences in one sample; latency is wall_ns / runs_per_sample",
 }
 
@@ -41,6 +43,7 @@ class Header:
         goal: precision and rounds aimed at.
         inline: whether times inside networks are wanted too.
         created: UTC, ISO 8601.
+        energy: what tells the energy of graphs; None where that is not wanted.
     """
 
     device: str
@@ -51,6 +54,7 @@ class Header:
     goal: Goal
     inline: bool = False
     created: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    energy: EnergySource | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The header as JSON values."""
@@ -69,7 +73,9 @@ class Header:
             goal = Goal(**fields["goal"])
         except TypeError as error:
             raise ValueError(f"the goal is malformed: {error}") from error
-        return cls(**{**{name: fields[name] for name in names}, "goal": goal})
+        told = fields.get("energy")  # profiles of before energy could be read have no such field
+        energy = None if told is None else EnergySource.from_json(told)
+        return cls(**{**{name: fields[name] for name in names}, "goal": goal, "energy": energy})
 
 
 def read_lines(path: Path) -> Iterator[bytes]:

@@ -127,6 +127,7 @@ class Session:
         goal: how precisely.
         calibrate: whole networks that the solver picks for calibration.
         inline: whether block times are read inside running networks too.
+        energy: whether the energy of every graph is read too.
         quiet: no progress, no notices.
     """
 
@@ -134,6 +135,7 @@ class Session:
     goal: Goal = Goal()
     calibrate: int = 10
     inline: bool = False
+    energy: bool = False
     quiet: bool = False
 
     def bench(
@@ -153,6 +155,7 @@ class Session:
         Raises:
             UserError: a name or file is unusable, or `out` holds another device's profile.
             DeviceUnreachable: the device's agent cannot be started.
+            EnergyUnknown: energy is wanted, and the device does not tell any.
         """
         subject: Subject
         if files is not None:
@@ -169,7 +172,7 @@ class Session:
         if out is not None and fresh and out.exists():
             raise UserError(f"{out} exists: with --fresh give a new --out, or leave --out away")
         with self._progress(f"bench {subject.name}") as progress:
-            report = bench(self.device, subject, path, self.goal, progress)
+            report = bench(self.device, subject, path, self.goal, progress, energy=self.energy)
         self._tell(report.profile.notice)
         if report.was_finished:
             self._tell(f"{path} was finished {places.age_in_words(path)} ago; measure anew with --fresh")
@@ -177,10 +180,11 @@ class Session:
 
     def _path(self, subject: Subject, *, fresh: bool) -> Path:
         if not fresh:
-            known = finished_profile(self.device, subject.name, subject.first(), inline=subject.inline)
+            wanted = {"inline": subject.inline, "energy": self.energy}
+            known = finished_profile(self.device, subject.name, subject.first(), **wanted)
             if known is not None:
                 return known.path
-            unfinished = unfinished_path(self.device, subject.name, subject.first(), inline=subject.inline)
+            unfinished = unfinished_path(self.device, subject.name, subject.first(), **wanted)
             if unfinished is not None:
                 return unfinished
         return places.fresh_profile_path(self.device.name, subject.name, self.device.settings)
@@ -197,7 +201,9 @@ class Session:
             if differences:
                 self._tell(f"{path} was measured elsewhere ({'; '.join(differences)}): answers are for there")
             return profile
-        known = finished_profile(self.device, space.name, space.keyed_blocks, inline=self.inline)
+        known = finished_profile(
+            self.device, space.name, space.keyed_blocks, inline=self.inline, energy=self.energy
+        )
         return known or self.bench(space_name).profile
 
     def specialize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from devices.agent import conditions, nvidia, system_files
+from devices.agent import boards, conditions, nvidia, system_files
 
 
 def test_processor_time_runs_on_and_never_back() -> None:
@@ -125,7 +125,7 @@ def test_the_power_mode_of_a_jetson(
 ) -> None:
     files = {"/var/lib/nvpmodel/status": status, "/etc/nvpmodel.conf": table}
     monkeypatch.setattr(system_files, "read", files.get)
-    assert conditions.power_mode() == mode
+    assert boards.power_mode() == mode
 
 
 def test_files_that_are_absent_or_odd_are_unknown(tmp_path: Path) -> None:
