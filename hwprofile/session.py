@@ -6,7 +6,7 @@ import hashlib
 import zipfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from devices.device import Device
 from devices.runtimes.catalog import RUNTIMES
 from devices.schedule import Goal
 from hwprofile import display, places
-from hwprofile.bench import BenchReport, Subject, bench, check_fits, device_header
+from hwprofile.bench import BenchReport, EnergyUnknown, Subject, bench, check_fits, device_header
 from hwprofile.budget import Budget
 from hwprofile.catalog import (
     default_table,
@@ -29,7 +29,8 @@ from hwprofile.catalog import (
     unfinished_path,
 )
 from hwprofile.doctor import Diagnosis, diagnose
-from hwprofile.errors import BudgetInfeasible, DeviceUnreachable, UserError
+from hwprofile.energy import SpaceEnergy
+from hwprofile.errors import BadInput, BudgetInfeasible, DeviceUnreachable, UserError
 from hwprofile.front import Front, front_of
 from hwprofile.latency import SpaceLatency
 from hwprofile.learning.scores_and_weights import ScoresAndWeights
@@ -194,6 +195,11 @@ class Session:
         if path is not None:
             profile = Profile.load(path)
             self._tell(profile.notice)
+            if self.energy and profile.header.energy is None:
+                raise EnergyUnknown(
+                    f"no energy source on this device was read for {path}; measure anew: "
+                    "hwprofile bench --energy (where energy comes from: docs/energy.md)"
+                )
             if not profile.finished:
                 self._tell(f"{path} is unfinished; `hwprofile bench --out {path}` goes on with it")
             here = device_header(self.device, profile.header.subject).identity
@@ -222,18 +228,30 @@ class Session:
 
         Raises:
             BudgetInfeasible: no network holds the budgets; the message gives the smallest reachable value.
+            BadInput: energy is limited, and the device or the profile tells none.
             UserError: something named is unusable.
         """
         for budget in budgets:
             self._tell(budget.notice)
+        limited = next((budget.text for budget in budgets if budget.quantity == "energy_mj"), None)
+        if limited is not None and not self.energy:
+            try:
+                return replace(self, energy=True).specialize(
+                    space_name, profile_path, source, budgets, measure=measure, out=out
+                )
+            except EnergyUnknown as error:
+                raise BadInput(f"budget {limited}: {error}") from error
         space = space_named(space_name)
         supernet, scores = source.found(space, self._tell)
         profile = self.profile(space, space_name, profile_path)
         if measure and profile_path is not None:  # one that was found or benched here fits already
             check_fits(
-                profile, device_header(self.device, space.name), "measure with --device, or --no-measure"
+                profile,
+                device_header(self.device, space.name, energy=self.energy),
+                "measure with --device, or --no-measure",
             )
-        specializer = Specializer(SpaceLatency.from_profile(profile, space), scores, budgets)
+        energy = SpaceEnergy.from_profile(profile, space)
+        specializer = Specializer(SpaceLatency.from_profile(profile, space), scores, budgets, energy)
         if not specializer.binding:
             self._tell(specializer.not_binding_words())
         found = self._specialization(specializer, profile, space_name, measure=measure)
@@ -253,7 +271,8 @@ class Session:
                 return specializer.from_model()
             subject = self._subject(specializer.space, space_name)
             with self._progress("measure winners") as progress:
-                return specializer.from_measurements(Verifier(self.device, subject, profile, progress))
+                verifier = Verifier(self.device, subject, profile, progress, self.energy)
+                return specializer.from_measurements(verifier)
         except Infeasible as error:
             raise BudgetInfeasible(specializer.infeasible_words(error)) from error
 
@@ -285,13 +304,17 @@ class Session:
     def predict(self, space_name: str, profile_path: Path | None, networks: Path) -> str:
         """Predicted latencies of the networks in a CSV file (`arch`), as CSV: one row each, in order.
 
+        Where the profile holds energies, a column `energy_mj` predicts these too.
+
         Raises:
             UserError: the file has no column `arch`, or a row names no network of the space.
         """
         space = space_named(space_name)
         names, ops = ops_in(networks, space)
-        latency = SpaceLatency.from_profile(self.profile(space, space_name, profile_path), space)
-        return latencies_csv(names, *latency.predict_ops(ops))
+        profile = self.profile(space, space_name, profile_path)
+        latency, energy = SpaceLatency.from_profile(profile, space), SpaceEnergy.from_profile(profile, space)
+        notes = {} if energy is None else {"energy_mj": energy.predict_ops(ops).tolist()}
+        return latencies_csv(names, *latency.predict_ops(ops), notes)
 
     def predict_onnx(
         self, files: Sequence[Path], profile_path: Path | None

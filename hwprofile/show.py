@@ -20,6 +20,7 @@ def to_json(profile: Profile) -> dict[str, Any]:
     for name in _in_order(profile):
         verdict = profile.verdict(name)
         summary = {} if verdict.summary is None else asdict(verdict.summary)
+        energy = profile.energy_summary(name)
         rows.append(
             {
                 "name": name,
@@ -27,6 +28,7 @@ def to_json(profile: Profile) -> dict[str, Any]:
                 "status": verdict.status,
                 **summary,
                 "share": shares.get(name),
+                **({} if energy is None else {"energy": asdict(energy)}),
             }
         )
     return {
@@ -36,6 +38,7 @@ def to_json(profile: Profile) -> dict[str, Any]:
         "created": profile.header.created,
         "identity": dict(profile.header.identity),
         "software": dict(profile.header.software),
+        "energy": profile.header.energy and profile.header.energy.to_json(),
         "finished": profile.finished,
         "rounds": len(profile.ends),
         "disturbed_rounds": {
@@ -59,7 +62,12 @@ def for_people(profile: Profile) -> str:
             with_share = any(row["share"] is not None for row in rows)
             header = [kind, "median", "95 % interval", "±", "spread", "processes", "status"]
             header += ["share"] if with_share else []
-            parts.append(table(header, [_cells(row, with_share=with_share) for row in rows]))
+            with_energy = any("energy" in row for row in rows)
+            header += ["mJ", "± mJ", "dynamic mJ"] if with_energy else []
+            cells = [_cells(row, with_share=with_share) for row in rows]
+            if with_energy:
+                cells = [[*line, *_energy_cells(row)] for line, row in zip(cells, rows, strict=True)]
+            parts.append(table(header, cells))
     errors = [f"{name}: {found[-1]}" for name, found in profile.errors.items()]
     if errors:
         parts.append("\n".join(errors))
@@ -71,6 +79,8 @@ def _heading(profile: Profile, facts: Mapping[str, Any]) -> str:
     status = profile.status_counts()
     counts = ", ".join(f"{status[name]} {name}" for name in STATUSES if name in status)
     quiet = "measured in quiet" if facts["quiet"] else f"DISTURBED: {facts['why_disturbed']}"
+    if profile.header.energy is not None:
+        quiet += f"\nenergy: {profile.header.energy.name}, {profile.header.energy.scope}, idle included"
     end = "" if profile.finished else "; unfinished: the same bench goes on with it"
     return (
         f"{profile.header.subject} on {profile.header.device}, {profile.header.created}\n{identity}\n"
@@ -94,6 +104,14 @@ def _cells(row: Mapping[str, Any], *, with_share: bool) -> list[str]:
         row["status"],
         *([share] if with_share else []),
     ]
+
+
+def _energy_cells(row: Mapping[str, Any]) -> list[str]:
+    energy = row.get("energy")
+    if energy is None:
+        return ["–"] * 3
+    half = (energy["high_mj"] - energy["low_mj"]) / (2 * energy["median_mj"])
+    return [f"{energy['median_mj']:.4g}", f"{half:.1%}", f"{energy['dynamic_mj']:.4g}"]
 
 
 def _in_order(profile: Profile) -> list[str]:

@@ -77,7 +77,7 @@ class Validation:
             "baselines": {
                 name: asdict(accuracy(ms, self.measured_ms)) for name, ms in self.baselines.items()
             },
-            "table": "+".join(self.model.table.times),
+            "table": "+".join(self.model.table.measures),
             "held_out_mape": dict(self.model.held_out),
             "level_change": self.level_change,
             "why_disturbed": self.profile.why_disturbed(),
@@ -117,7 +117,7 @@ class Validation:
             table(header, cells),
             "",
             f"the model's 95 % interval holds {self.interval_coverage:.0%} of them",
-            f"table of block times: {' + '.join(self.model.table.times)}{chosen}",
+            f"table of block times: {' + '.join(self.model.table.measures)}{chosen}",
             f"level of the device since its profile: {self.level_change:+.1%}",
         ]
         why = self.profile.why_disturbed()
@@ -184,7 +184,7 @@ def _baselines(
     measured = [model.space.parse(name) for name in profile.of_kind("network") if profile.usable_visits(name)]
     if len({macs.total(network.ops) for network in measured}) > 1:
         line = SizeLine().fit(
-            [macs.total(network.ops) for network in measured], [timing.latency_ms for timing in timings]
+            [macs.total(network.ops) for network in measured], [timing.cost for timing in timings]
         )
         found["macs"] = line.predict([macs.total(network.ops) for network in networks]).tolist()
     return found
