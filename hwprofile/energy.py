@@ -78,7 +78,7 @@ class SpaceEnergy:
         return Energy(median, low, high)
 
     def predict_ops(self, ops: NDArray[np.integer]) -> Floats:
-        """Predicted energies of very many networks, millijoules: (networks, layers) op indexes to (networks,)."""
+        """Predicted energies of very many networks, mJ: (networks, layers) op indexes to (networks,)."""
         return self.cost.totals(np.asarray(ops, np.intp))
 
 

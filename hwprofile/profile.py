@@ -21,8 +21,9 @@ import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, TypeAlias, TypeVar
@@ -79,6 +80,7 @@ class Profile:
         self.timed_s = 0.0
         self.notice: str | None = None
         self._disturbances: dict[int, tuple[Disturbance, ...]] = {}
+        self._energy_disturbances: dict[int, tuple[Disturbance, ...]] = {}
 
     @staticmethod
     def was_begun(path: Path) -> bool:
@@ -188,7 +190,7 @@ class Profile:
         number = int(row["round"])
         conditions = tuple(dict(state) for state in row["conditions"])
         self.ends[number] = RoundEnd(number, conditions, float(row["seconds"]))
-        self._disturbances = {}
+        self._disturbances = self._energy_disturbances = {}
 
     def _apply_end(self, row: Mapping[str, Any]) -> None:
         self.finished = True
@@ -213,6 +215,17 @@ class Profile:
         if len(self._disturbances) != len(self.ends):
             self._disturbances = disturbances({number: self._evidence(number) for number in self.ends})
         return self._disturbances
+
+    @property
+    def energy_disturbances(self) -> Mapping[int, tuple[Disturbance, ...]]:
+        """The same of the end of each round, in which energies were read: what is used beside counts too."""
+        if len(self._energy_disturbances) != len(self.ends):
+            found = {}
+            for number, end in self.ends.items():
+                pairs = [pair for pair in pairwise(end.conditions) if pair[1].get("phase") == ENERGY]
+                found[number] = RoundEvidence(conditions=[state for pair in pairs for state in pair])
+            self._energy_disturbances = disturbances(found)
+        return self._energy_disturbances
 
     def _evidence(self, number: int) -> RoundEvidence:
         canaries = [name for name, role in (self.chosen or {}).items() if role == "canary"]
@@ -255,20 +268,29 @@ class Profile:
 
     def process_mj(self, name: str) -> dict[int, float]:
         """Energy of one inference, one a process, millijoules, by the round, of the visits that count."""
-        counting = self._counting(self.energies.get(name, {}))
-        return {number: energy_mj(visit) for number, visit in counting.items()}
+        return {number: energy_mj(visit) for number, visit in self._counting_energies(name).items()}
 
     def energy_summary(self, name: str) -> EnergySummary | None:
         """Energy of a graph; None where none was read."""
-        counting = self._counting(self.energies.get(name, {}))
+        counting = self._counting_energies(name)
         return summarise_energy(list(counting.values())) if counting else None
 
-    def _counting(self, by_round: Mapping[int, Found | None]) -> dict[int, Found]:
+    def _counting_energies(self, name: str) -> dict[int, EnergyVisit]:
+        disturbed = {number for number, found in self.energy_disturbances.items() if found}
+        return self._counting(self.energies.get(name, {}), disturbed)
+
+    def _counting(
+        self, by_round: Mapping[int, Found | None], disturbed: Collection[int] = ()
+    ) -> dict[int, Found]:
         """What succeeded in undisturbed rounds, or in all that have ended where those are fewer than two."""
         ended = {
             number: found for number, found in by_round.items() if found is not None and number in self.ends
         }
-        clean = {number: found for number, found in ended.items() if not self.disturbances[number]}
+        clean = {
+            number: found
+            for number, found in ended.items()
+            if not self.disturbances[number] and number not in disturbed
+        }
         return clean if len(clean) >= 2 else ended
 
     def verdict(self, name: str) -> Verdict:

@@ -250,7 +250,7 @@ class Session:
                 device_header(self.device, space.name, energy=self.energy),
                 "measure with --device, or --no-measure",
             )
-        energy = SpaceEnergy.from_profile(profile, space)
+        energy = self._space_energy(profile, space)
         specializer = Specializer(SpaceLatency.from_profile(profile, space), scores, budgets, energy)
         if not specializer.binding:
             self._tell(specializer.not_binding_words())
@@ -312,7 +312,7 @@ class Session:
         space = space_named(space_name)
         names, ops = ops_in(networks, space)
         profile = self.profile(space, space_name, profile_path)
-        latency, energy = SpaceLatency.from_profile(profile, space), SpaceEnergy.from_profile(profile, space)
+        latency, energy = SpaceLatency.from_profile(profile, space), self._space_energy(profile, space)
         notes = {} if energy is None else {"energy_mj": energy.predict_ops(ops).tolist()}
         return latencies_csv(names, *latency.predict_ops(ops), notes)
 
@@ -328,6 +328,16 @@ class Session:
 
         profile = newest_profile(self.device) if profile_path is None else Profile.load(profile_path)
         return predictions(files, model_of(profile)), profile
+
+    def _space_energy(self, profile: Profile, space: SearchSpace) -> SpaceEnergy | None:
+        """The energy model; where energy was not asked for, a profile that lacks some is no error."""
+        try:
+            return SpaceEnergy.from_profile(profile, space)
+        except UserError as error:
+            if self.energy:
+                raise
+            self._tell(f"energies are left out: {error}")
+            return None
 
     def _subject(self, space: SearchSpace, origin: str) -> SpaceSubject:
         if self.inline and not RUNTIMES[self.device.settings.runtime].profiles_nodes:

@@ -162,8 +162,9 @@ class Specializer:
         smallest = exactly(error.name, error.smallest)
         if error.name == "energy_mj":
             budget = exactly("energy_mj", self.budget_mj or math.nan)
+            beside = " together with the other budgets" if error.others else ""
             return (
-                f"no network of {self.space.name} is predicted within {budget}: "
+                f"no network of {self.space.name} is predicted within {budget}{beside}: "
                 f"the smallest reachable is {smallest}"
             )
         if error.name != "latency_ms":

@@ -181,7 +181,7 @@ def _median(values: List[int]) -> float:
 
 WARMING_MS = 20.0
 SHORTEST_STEP_MS = 1.0
-LONGEST_SILENCE_MS = 2000.0
+LONGEST_SILENCE_MS = 1000.0
 """A source that has not moved for so long does not count."""
 
 

@@ -38,11 +38,13 @@ STUCK = MADE_UP.replace('"/energy_uj": made_up_uj', '"/energy_uj": lambda: 7')
 
 
 class EnergyLink(LocalLink):
-    """This computer, with some code run before the agent comes."""
+    """This computer, with some code run before the agent comes, and short bursts."""
 
-    def __init__(self, before: str = MADE_UP) -> None:
-        self.before = before
+    def __init__(self, before: str = MADE_UP, burst_ms: float = 10.0) -> None:
+        self.before, self.burst_ms = before, burst_ms
 
     def start(self, arguments: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         flag, program, *rest = arguments
-        return super().start([flag, f"{self.before}\n{program}", *rest], stderr)
+        shorter = f"from devices.agent import energy\nenergy.Rapl.burst_ms = {self.burst_ms}\nmain(token)"
+        program = f"{self.before}\n{program.replace('main(token)', shorter)}"
+        return super().start([flag, program, *rest], stderr)
