@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -137,9 +138,11 @@ class EnergySource:
         if not isinstance(fields, dict):
             raise ValueError("an energy source is an object")
         name, scope, resolution = (fields.get(key) for key in ("name", "scope", "resolution_ms"))
-        if not isinstance(name, str) or not isinstance(scope, str) or not isinstance(resolution, int | float):
+        if not isinstance(name, str) or not isinstance(scope, str) or type(resolution) not in (int, float):
             raise ValueError("an energy source has name, scope and resolution_ms")
-        return cls(name, scope, float(resolution))
+        if not 0 < float(resolution or 0) < math.inf:
+            raise ValueError(f"an energy source has a resolution above 0, not {resolution} ms")
+        return cls(name, scope, float(resolution or 0))
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""

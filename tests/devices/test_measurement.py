@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.measurement import NodeTimes, Visit
+from devices.measurement import EnergySource, EnergyVisit, NodeTimes, Visit
 
 NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
 
@@ -158,3 +159,73 @@ def test_node_times_need_every_field() -> None:
     for name in INSIDE.to_json():
         with pytest.raises(ValueError, match=name):
             NodeTimes.from_json({key: value for key, value in INSIDE.to_json().items() if key != name})
+
+
+# --- energy
+
+
+def energy_visit(**changes: object) -> EnergyVisit:
+    fields = {
+        "runs": 7,
+        "wall_ns": 10**8,
+        "energy_uj": 10**6,
+        "source": "nvml",
+        "idle_ns": 10**8,
+        "idle_uj": 0,
+    }
+    return EnergyVisit.from_json({**fields, **changes})
+
+
+def test_energy_is_read_back() -> None:
+    assert EnergyVisit.from_json(energy_visit().to_json()) == energy_visit()
+    source = EnergySource("nvml", "GPU", 20.0)
+    assert EnergySource.from_json(source.to_json()) == source
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"runs": 0},
+        {"wall_ns": 0},
+        {"energy_uj": 0},
+        {"idle_ns": 0},
+        {"idle_uj": -1},
+        {"runs": 1.5},
+        {"runs": "1"},
+    ],
+    ids=str,
+)
+def test_energy_that_cannot_be_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="energy"):
+        energy_visit(**change)
+
+
+@NO_DEADLINE
+@given(
+    st.dictionaries(st.sampled_from(["runs", "wall_ns", "energy_uj", "source", "idle_ns", "idle_uj"]), JSON)
+)
+def test_any_fields_are_an_energy_or_a_value_error(fields: dict[str, object]) -> None:
+    with contextlib.suppress(ValueError):
+        assert EnergyVisit.from_json(fields).runs >= 1
+
+
+@NO_DEADLINE
+@given(JSON | st.dictionaries(st.sampled_from(["name", "scope", "resolution_ms"]), JSON))
+def test_any_value_is_a_source_or_a_value_error(value: object) -> None:
+    with contextlib.suppress(ValueError):
+        assert EnergySource.from_json(value).name is not None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        {},
+        {"name": "a", "scope": 1, "resolution_ms": 1},
+        {"name": "a", "scope": "b", "resolution_ms": 0},
+    ],
+)
+def test_what_is_no_source_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="energy source"):
+        EnergySource.from_json(value)
