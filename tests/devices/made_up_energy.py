@@ -37,6 +37,10 @@ STUCK = MADE_UP.replace('"/energy_uj": made_up_uj', '"/energy_uj": lambda: 7')
 """The same with a counter that stands still."""
 
 
+_start = LocalLink.start
+"""What it is before a test puts another computer in its place."""
+
+
 class EnergyLink(LocalLink):
     """This computer, with some code run before the agent comes, and short bursts."""
 
@@ -47,4 +51,20 @@ class EnergyLink(LocalLink):
         flag, program, *rest = arguments
         shorter = f"from devices.agent import energy\nenergy.Rapl.burst_ms = {self.burst_ms}\nmain(token)"
         program = f"{self.before}\n{program.replace('main(token)', shorter)}"
-        return super().start([flag, program, *rest], stderr)
+        return _start(self, [flag, program, *rest], stderr)
+
+
+NO_SOURCE = MADE_UP + 'folders["/sys/class/powercap"] = []\n'
+"""The same without counters."""
+JETSON = (
+    MADE_UP
+    + """
+files["/proc/device-tree/compatible"] = lambda: "nvidia,p3768-0000\\0nvidia,tegra234"
+files["/var/lib/nvpmodel/status"] = lambda: "pmode:0002 fmode:quiet"
+files["/etc/nvpmodel.conf"] = lambda: "< POWER_MODEL ID=2 NAME=15W >"
+files["/sys/class/devfreq/17000000.gpu/min_freq"] = lambda: 306000000
+files["/sys/class/devfreq/17000000.gpu/max_freq"] = lambda: 612000000
+folders["/sys/class/devfreq"] = ["17000000.gpu"]
+"""
+)
+"""The same as a Jetson in a small power mode, with a GPU whose clock floats."""

@@ -112,7 +112,5 @@ def test_recorded_energies_are_given_back(device: ReplayDevice) -> None:
 def test_a_recording_says_what_told_its_energies(device: ReplayDevice) -> None:
     source = EnergySource("rapl", "processor package", 1.0)
     assert replace(device, source=source).process().energy_source() == source
-    with pytest.raises(
-        NoEnergySource, match="no energy source on this device: the recording holds no energy"
-    ):
+    with pytest.raises(NoEnergySource, match="on this device: the recording holds no energy"):
         device.process().energy_source()
