@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from devices.disturbances import LARGEST_FOREIGN_CORES
+from devices.disturbances import LARGEST_FOREIGN_CORES, measured_gpus
 from devices.measurement import Visit
 from devices.statistics import unpreempted, visit_ms
 
@@ -239,7 +239,7 @@ def _machine(examined: Examination) -> Iterator[Finding]:
 
 
 def _gpus(examined: Examination) -> Iterator[Finding]:
-    for gpu in examined.state.get("gpus") or ():
+    for gpu in measured_gpus(examined.state):
         name = f"GPU {gpu.get('index')} ({gpu.get('name')})"
         if gpu.get("throttled_by"):
             yield Finding(

@@ -145,7 +145,7 @@ def _throttled(
     reasons = {
         reason
         for state in conditions
-        for gpu in state.get("gpus") or ()
+        for gpu in measured_gpus(state)
         for reason in gpu.get("throttled_by") or ()
     }
     if reasons:
@@ -200,11 +200,16 @@ def _clock_mhz(conditions: Sequence[Mapping[str, Any]]) -> float | None:
     return float(np.median(known)) if known else None
 
 
+def measured_gpus(state: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The GPUs of a state that are measured on, as far as that is known."""
+    return [gpu for gpu in state.get("gpus") or () if gpu.get("used") is not False]
+
+
 def _gpu_clock_mhz(conditions: Sequence[Mapping[str, Any]]) -> float | None:
-    """The same of the first GPU that tells its clock."""
+    """The same of the GPU that is measured on, the first where that is not known."""
     known = []
     for state in conditions[1:]:
-        clocks = [gpu.get("clock_mhz") for gpu in state.get("gpus") or ()]
+        clocks = [gpu.get("clock_mhz") for gpu in measured_gpus(state)]
         known += [clock for clock in clocks[:1] if isinstance(clock, int | float)]
     return float(np.median(known)) if known else None
 

@@ -37,6 +37,8 @@ class Agent:
         """Start with nothing loaded."""
         self.loaded: Dict[str, timing.Timed] = {}
         self.idle: Optional[Dict[str, int]] = None
+        self.used_gpu: Optional[int] = None
+        self.uses_gpu: Optional[bool] = None
 
     def answer(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Do one request and give the header of the answer."""
@@ -65,15 +67,23 @@ class Agent:
         target = dict(identity.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
         identity.pin(int(header["threads"]))
         software = identity.software()
-        if energy.where(runtime.NAME, str(header.get("provider", ""))) == "nvidia":
-            software["gpu"] = nvidia.used_gpu()
+        self.uses_gpu = energy.where(runtime.NAME, str(header.get("provider", ""))) == "nvidia"
+        if self.uses_gpu:
+            gpu = software["gpu"] = nvidia.used_gpu()
+            self.used_gpu = None if gpu is None else gpu["index"]
         if header.get("detailed") and hasattr(runtime, "details"):
             software.update(runtime.details())
         return {"identity": target, "software": software}
 
     def conditions(self, header: frames.Header, payload: bytes) -> frames.Header:
-        """The state of the target at this moment."""
-        return {"conditions": conditions.conditions()}
+        """The state of the target at this moment; each GPU says whether it is measured on, where known."""
+        state = conditions.conditions()
+        for gpu in state["gpus"] or ():
+            if self.uses_gpu is False:
+                gpu["used"] = False
+            elif self.used_gpu is not None:
+                gpu["used"] = gpu["index"] == self.used_gpu
+        return {"conditions": state}
 
     def busy_processes(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Which other programs run on the target."""

@@ -76,6 +76,7 @@ def used_gpu() -> Optional[Dict[str, Any]]:
         memory = _Memory()
         limit_mw = _ask(library, "nvmlDeviceGetEnforcedPowerLimit", gpu)
         return {
+            "index": _ask(library, "nvmlDeviceGetIndex", gpu),
             "name": _name(library, gpu),
             "memory_bytes": int(memory.total)
             if _call(library, "nvmlDeviceGetMemoryInfo", gpu, ctypes.byref(memory))

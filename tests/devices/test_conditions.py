@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from devices.agent import boards, conditions, energy, identity, nvidia, system_files
+from devices.agent import boards, conditions, energy, identity, main, nvidia, system_files
 
 
 def test_processor_time_runs_on_and_never_back() -> None:
@@ -160,6 +160,7 @@ int nvmlDeviceGetTemperature(gpu g, unsigned int kind, unsigned int *c) { *c = 6
 int nvmlDeviceGetPowerUsage(gpu g, unsigned int *mw) { *mw = 250500; return 0; }
 int nvmlDeviceGetPersistenceMode(gpu g, unsigned int *on) { return 3; }
 int nvmlDeviceGetEnforcedPowerLimit(gpu g, unsigned int *mw) { *mw = 700000; return 0; }
+int nvmlDeviceGetIndex(gpu g, unsigned int *index) { *index = (long)g - 1; return 0; }
 int nvmlDeviceGetMigMode(gpu g, unsigned int *now, unsigned int *later) { *now = 1; *later = 0; return 0; }
 int nvmlDeviceGetMemoryInfo(gpu g, unsigned long long *found) {
   found[0] = 80ull << 30; found[1] = 1; found[2] = 2; return 0;
@@ -229,6 +230,7 @@ def test_gpus_are_read_through_the_management_library(made_up_nvml: None) -> Non
 
 def test_the_gpu_that_is_used_is_the_one_that_cuda_counts_first(made_up_nvml: None) -> None:
     assert nvidia.used_gpu() == {
+        "index": 0,
         "name": "Made-up GPU",
         "memory_bytes": 80 << 30,
         "power_limit_w": 700.0,
@@ -244,6 +246,21 @@ def test_without_cuda_only_an_only_gpu_is_known_to_be_used(
     assert nvidia.used_gpu() is None  # there are two
     with pytest.raises(OSError, match="which GPU is used"):
         nvidia.EnergyCounter()
+
+
+@pytest.mark.parametrize(
+    ("provider", "used"), [("CUDAExecutionProvider", [True, False]), ("CPUExecutionProvider", [False, False])]
+)
+def test_a_gpu_says_whether_it_is_measured_on(
+    made_up_nvml: None, monkeypatch: pytest.MonkeyPatch, provider: str, used: list[bool]
+) -> None:
+    monkeypatch.setattr(identity, "pin", lambda threads: None)
+    agent = main.Agent()
+    request = {"verb": "describe", "runtime": "onnxruntime", "threads": 1, "provider": provider}
+    told = agent.answer(request, b"")["software"]
+    assert ("gpu" in told) == used[0]
+    gpus = agent.answer({"verb": "conditions"}, b"")["conditions"]["gpus"]
+    assert [gpu["used"] for gpu in gpus] == used
 
 
 def test_a_gpu_counts_its_energy(made_up_nvml: None) -> None:

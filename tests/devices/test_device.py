@@ -14,7 +14,7 @@ from typing import ClassVar
 import pytest
 
 from devices import catalog
-from devices.connection import RequestFailed
+from devices.connection import NoEnergySource, RequestFailed
 from devices.device import Device, DeviceProcess
 from devices.runtimes.catalog import RUNTIMES
 from devices.settings import Settings
@@ -122,6 +122,18 @@ class DeviceContract:
             running.time("bad", 1)
         running.load("good", tiny)
         assert running.time("good", 1).wall_ns
+
+    def test_energy_is_told_or_refused_with_what_would_give_it(
+        self, running: DeviceProcess, tiny: bytes
+    ) -> None:
+        running.load("powered", tiny)
+        try:
+            source = running.energy_source()
+        except NoEnergySource:
+            with pytest.raises(RequestFailed, match=r"no energy source on this device: .+"):
+                running.energy("powered")
+            return
+        assert running.energy("powered").source == source.name
 
     def test_times_inside_a_graph_are_told_or_refused(
         self, device: Device, running: DeviceProcess, tiny: bytes

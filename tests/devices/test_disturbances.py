@@ -193,6 +193,11 @@ def test_a_gpus_clock_below_that_of_the_other_rounds_is_throttling() -> None:
     assert all(causes(rounds, number) == [] for number in (1, 2, 3, 4))
 
 
+def test_a_gpu_that_is_not_measured_on_disturbs_nothing() -> None:
+    gpus = [{"index": 0, "used": False, "throttled_by": ["power cap"]}, {"index": 1, "used": True}]
+    assert reasons([round_of({"gpus": gpus}, {"gpus": gpus})]) == []
+
+
 @pytest.mark.parametrize(
     ("start", "end", "reason"),
     [
