@@ -205,11 +205,20 @@ def measured_gpus(state: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [gpu for gpu in state.get("gpus") or () if gpu.get("used") is not False]
 
 
+def _floats(gpu: Mapping[str, Any]) -> bool:
+    """Whether a GPU tells limits of its clock, and these are apart."""
+    lowest = gpu.get("lowest_clock_mhz")
+    return lowest is not None and lowest != gpu.get("highest_clock_mhz")
+
+
 def _gpu_clock_mhz(conditions: Sequence[Mapping[str, Any]]) -> float | None:
-    """The same of the GPU that is measured on, the first where that is not known."""
+    """The same of the GPU that is measured on, the first where that is not known.
+
+    A GPU whose limits are apart idles at a lower clock when it is asked, which says nothing of how it ran.
+    """
     known = []
     for state in conditions[1:]:
-        clocks = [gpu.get("clock_mhz") for gpu in measured_gpus(state)]
+        clocks = [gpu.get("clock_mhz") for gpu in measured_gpus(state) if not _floats(gpu)]
         known += [clock for clock in clocks[:1] if isinstance(clock, int | float)]
     return float(np.median(known)) if known else None
 

@@ -295,10 +295,12 @@ class Session:
         space = space_named(space_name)
         profile = self.profile(space, space_name, profile_path)
         if profile_path is not None:
-            check_fits(profile, device_header(self.device, space.name), "validate on the device it is of")
+            header = device_header(self.device, space.name, energy=self.energy)
+            check_fits(profile, header, "validate on the device it is of")
         model = SpaceLatency.from_profile(profile, space)
         with self._progress("validate") as progress:
-            verifier = Verifier(self.device, self._subject(space, space_name), profile, progress)
+            subject = self._subject(space, space_name)
+            verifier = Verifier(self.device, subject, profile, progress, self.energy)
             return validate(profile, model, verifier, networks, processes, seed)
 
     def predict(self, space_name: str, profile_path: Path | None, networks: Path) -> str:

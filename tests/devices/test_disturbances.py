@@ -183,14 +183,21 @@ def test_a_gpu_that_is_slowed_down_says_by_what() -> None:
     assert reasons([round_of({"gpus": None}, {"gpus": [gpu]})]) == ["the GPU was slowed down by power cap"]
 
 
-def gpu_clock(mhz: object) -> dict[str, Any]:
-    return {"gpus": [{"index": 0, "clock_mhz": mhz}]}
+def gpu_clock(mhz: object, **limits: float) -> dict[str, Any]:
+    return {"gpus": [{"index": 0, "clock_mhz": mhz, **limits}]}
 
 
 def test_a_gpus_clock_below_that_of_the_other_rounds_is_throttling() -> None:
     rounds = [round_of(gpu_clock(300), gpu_clock(mhz)) for mhz in (1000, 1300.0, 1300.0, 1290.0, None)]
     assert reasons(rounds, 0) == ["the GPU's clock was 1000 MHz, in other rounds 1295 MHz"]
     assert all(causes(rounds, number) == [] for number in (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(("lowest", "told"), [(1300.0, ["throttled"]), (300.0, [])], ids=["held", "floating"])
+def test_a_floating_clock_of_an_idle_gpu_says_nothing(lowest: float, told: list[Cause]) -> None:
+    limits = {"lowest_clock_mhz": lowest, "highest_clock_mhz": 1300.0}
+    rounds = [round_of({}, gpu_clock(mhz, **limits)) for mhz in (1000.0, 1300.0, 1300.0)]
+    assert causes(rounds) == told
 
 
 def test_a_gpu_that_is_not_measured_on_disturbs_nothing() -> None:

@@ -162,6 +162,17 @@ def test_a_winner_is_measured_against_its_energy_budget(
     assert Profile.load(Path(found["profile"])).header.energy == SOURCE
 
 
+@pytest.mark.slow
+def test_the_energy_model_is_held_against_networks_that_it_never_saw(
+    home: Path, tiny_toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    become(monkeypatch, MADE_UP)
+    arguments = ["validate", "--space", tiny_toml, "--networks", "3", "--processes", "2", "--energy", *QUICK]
+    found = answer(*arguments)["energy"]
+    assert set(found) >= {"bias", "mape", "spearman", "interval_coverage"}
+    assert "energy: bias" in run(*arguments)[1]
+
+
 # --- boards
 
 
