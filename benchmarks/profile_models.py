@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from devices.catalog import device
 from devices.schedule import Goal
 from devices.settings import Settings
-from hwprofile.bench import bench
+from hwprofile.bench import BenchOptions, bench
 from hwprofile.catalog import default_table, space_named
 from hwprofile.display import SilentProgress, table
 from hwprofile.latency import SpaceLatency, network_timings, raw_cost
@@ -32,7 +32,7 @@ from hwprofile.subjects import SpaceSubject
 from ponas_core import probes
 from ponas_core.cost import CostTable
 from ponas_core.space import Architecture, SearchSpace
-from predictors.calibrated_table import Blocks, NetworkTiming, fitted_table
+from predictors.calibrated_table import Blocks, MeasuredNetwork, fitted_table
 from predictors.estimators.gaussian_process import GroupedGaussianProcess
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -80,7 +80,7 @@ class Measured:
     """
 
     blocks: Blocks
-    timings: list[NetworkTiming]
+    timings: list[MeasuredNetwork]
     sums: Floats
     totals: Floats
     background: Floats
@@ -107,7 +107,7 @@ class Measured:
     @property
     def times_ms(self) -> Floats:
         """Measured latencies: (networks,)."""
-        return np.array([timing.latency_ms for timing in self.timings])
+        return np.array([timing.cost for timing in self.timings])
 
 
 def _columns(space: SearchSpace, networks: list[Architecture], cost: CostTable) -> Floats:
@@ -172,7 +172,9 @@ def measured(space_name: str, number: int, held_out: int, goal: Goal, folder: Pa
     path = folder / f"{space.name}-{number}.profile.jsonl"
     if Profile.was_begun(path) and Profile.load(path).finished:
         return Profile.load(path)
-    return bench(device("cpu", Settings()), subject, path, goal, SilentProgress(), seed=number).profile
+    return bench(
+        device("cpu", Settings()), subject, path, goal, SilentProgress(), BenchOptions(number)
+    ).profile
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from devices.comparison import compared
 from devices.replay import Recorded
 from devices.schedule import Goal
 from devices.settings import Settings
-from hwprofile.bench import bench, bench_in_rounds
+from hwprofile.bench import BenchOptions, bench, bench_in_rounds
 from hwprofile.catalog import default_table, space_named
 from hwprofile.display import SilentProgress
 from hwprofile.latency import SpaceLatency
@@ -88,7 +88,9 @@ class Repeatability:
         """Two profiles of the same, interleaved round by round."""
         paths = [self.path(f"quiet-{number}-{half}") for half in "ab"]
         benches = [
-            bench_in_rounds(self.device, subject, path, self.goal, SilentProgress(), 2 * number + half)
+            bench_in_rounds(
+                self.device, subject, path, self.goal, SilentProgress(), BenchOptions(2 * number + half)
+            )
             for half, path in enumerate(paths)
         ]
         for _ in itertools.zip_longest(*benches):
@@ -103,7 +105,7 @@ class Repeatability:
             return Profile.load(path)
         with disturbed_by(hog):
             return bench(
-                self.device, self.blocks_only, path, self.goal, SilentProgress(), seed=number
+                self.device, self.blocks_only, path, self.goal, SilentProgress(), BenchOptions(number)
             ).profile
 
     def validation(self, profile: Profile, number: int, networks: int) -> dict[str, Any]:
@@ -123,7 +125,7 @@ class Repeatability:
         slower = replace(played, processes=[_slower(process, block) for process in played.processes])
         out = self.folder / f"slowed-{seed}.profile.jsonl"
         out.unlink(missing_ok=True)
-        return bench(slower, subject, out, self.goal, SilentProgress(), seed=seed).profile
+        return bench(slower, subject, out, self.goal, SilentProgress(), BenchOptions(seed)).profile
 
 
 def _slower(process: Recorded, block: str) -> Recorded:

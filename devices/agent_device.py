@@ -11,10 +11,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from devices import circumstances
-from devices.connection import AgentDied, Connection, RequestFailed
+from devices.connection import AgentDied, Connection, NoEnergySource, RequestFailed
 from devices.engine_store import EngineStore, fingerprint
 from devices.links.link import Link
-from devices.measurement import NodeTimes, Visit
+from devices.measurement import EnergySource, EnergyVisit, NodeTimes, Visit
 from devices.runtimes.catalog import RUNTIMES
 from devices.runtimes.runtime import Runtime, Unsupported
 from devices.settings import Settings
@@ -162,6 +162,35 @@ class AgentProcess:
         answer = self._send("node_times", onnx, id=name, plan=plan)
         try:
             return NodeTimes.from_json(answer)
+        except ValueError as error:
+            raise AgentDied(f"the agent's answer is {error}") from error
+
+    def energy_source(self) -> EnergySource:
+        """Where the energy of what these settings measure is told; NoEnergySource where nowhere."""
+        settings = self._device.settings
+        answer = self._connection.request(
+            "energy_source", runtime=settings.runtime, provider=settings.provider
+        )
+        if answer.get("source") is None:
+            raise NoEnergySource(str(answer.get("none") or "no energy source on this device"))
+        try:
+            return EnergySource.from_json(answer["source"])
+        except ValueError as error:
+            raise AgentDied(f"the agent's answer is wrong: {error}") from error
+
+    def energy(self, name: str) -> EnergyVisit:
+        """Run a loaded graph back to back, and count its energy."""
+        settings = self._device.settings
+        answer = self._connection.request(
+            "energy",
+            b"",
+            self._device.graph_timeout_s,
+            id=name,
+            runtime=settings.runtime,
+            provider=settings.provider,
+        )
+        try:
+            return EnergyVisit.from_json(answer)
         except ValueError as error:
             raise AgentDied(f"the agent's answer is {error}") from error
 

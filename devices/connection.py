@@ -48,6 +48,10 @@ class RequestFailed(DeviceError):
     """The agent is well, but could not do what was asked."""
 
 
+class NoEnergySource(RequestFailed):
+    """Nothing on the target tells the energy of what is measured; the message says what would."""
+
+
 class Connection:
     """A running agent; use as a context manager, which ends the process.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from devices.measurement import NodeTimes, Visit
+from devices.measurement import EnergySource, EnergyVisit, NodeTimes, Visit
 from devices.settings import Settings
 
 
@@ -52,6 +52,14 @@ class DeviceProcess(Protocol):
 
     def node_times(self, name: str, onnx: bytes) -> NodeTimes:
         """Run a graph under the runtime's own profiler."""
+        ...
+
+    def energy_source(self) -> EnergySource:
+        """Where the energy of what these settings measure is told; NoEnergySource where nowhere."""
+        ...
+
+    def energy(self, name: str) -> EnergyVisit:
+        """Run a loaded graph back to back, and count its energy."""
         ...
 
     def unload(self, name: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from devices.disturbances import LARGEST_FOREIGN_CORES
+from devices.disturbances import LARGEST_FOREIGN_CORES, measured_gpus
 from devices.measurement import Visit
 from devices.statistics import unpreempted, visit_ms
 from devices.verdicts import why_emulated
@@ -60,7 +60,9 @@ class Examination:
 
 def findings(examined: Examination) -> list[Finding]:
     """Everything that was found, what matters most first."""
-    parts = (_emulation, _clock, _heat, _container, _other_programs, _memory, _machine, _gpus, _measured)
+    parts = (
+        _emulation, _clock, _heat, _boards, _container, _other_programs, _memory, _machine, _gpus, _measured,
+    )  # fmt: skip
     found = [finding for part in parts for finding in part(examined)]
     return sorted(found, key=lambda one: WEIGHTS.index(one.weight))
 
@@ -101,13 +103,26 @@ def _clock(examined: Examination) -> Iterator[Finding]:
             "echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost "
             "(Intel: echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo)",
         )
-    mode = state.get("power_mode")
+    yield from board_findings(state)
+
+
+def board_findings(told: Mapping[str, Any]) -> Iterator[Finding]:
+    """How a Jetson is set, as its identity or its conditions tell it; both are part of its identity."""
+    mode = told.get("power_mode")
     if mode is not None and not str(mode).upper().startswith("MAXN"):
         yield Finding(
             "serious",
             f"the board is in power mode {mode}",
             "every figure is that of this mode; the full one can be twice as fast",
             "sudo nvpmodel -m 0 && sudo jetson_clocks, if the full mode is what you want to measure",
+        )
+    if told.get("clocks_locked") is False:
+        yield Finding(
+            "serious",
+            "the board's clocks follow the load",
+            "short graphs are measured at a lower clock than long ones; at held clocks boards are about "
+            "half as fast again",
+            "sudo jetson_clocks (after nvpmodel), unless floating clocks are what you want to measure",
         )
 
 
@@ -138,6 +153,39 @@ def _heat(examined: Examination) -> Iterator[Finding]:
             "it may do so again in a long bench; rounds in which it does are marked",
             "improve its cooling",
         )
+
+
+def _boards(examined: Examination) -> Iterator[Finding]:
+    """What a Raspberry Pi's firmware and the cooling of phones and boards tell."""
+    now, before = (examined.state.get(f"board_{word}throttled_by") or () for word in ("", "was_"))
+    if now:
+        yield Finding(
+            "serious",
+            f"the board is slowed down just now by {', '.join(now)}",
+            "its clock is lower than it should be, by up to a half",
+            _PI_CURES["under-voltage" if "under-voltage" in now else "heat"],
+        )
+    elif before:
+        yield Finding(
+            "minor",
+            f"the board has been slowed down since it was started, by {', '.join(before)}",
+            "it may be again in a long bench; rounds in which it is are marked",
+            _PI_CURES["under-voltage" if "under-voltage" in before else "heat"],
+        )
+    cooled = examined.state.get("cooled_by")
+    if cooled:
+        yield Finding(
+            "serious",
+            f"the system holds clocks down because of heat ({', '.join(cooled)})",
+            "every figure is that of the lower clock",
+            "let it cool down, take it out of its case, or add a fan",
+        )
+
+
+_PI_CURES = {
+    "under-voltage": "use a stronger supply and a short, thick cable",
+    "heat": "let it cool down, or add a heat sink or a fan",
+}
 
 
 def _container(examined: Examination) -> Iterator[Finding]:
@@ -209,7 +257,7 @@ def _machine(examined: Examination) -> Iterator[Finding]:
 
 
 def _gpus(examined: Examination) -> Iterator[Finding]:
-    for gpu in examined.state.get("gpus") or ():
+    for gpu in measured_gpus(examined.state):
         name = f"GPU {gpu.get('index')} ({gpu.get('name')})"
         if gpu.get("throttled_by"):
             yield Finding(
@@ -217,6 +265,13 @@ def _gpus(examined: Examination) -> Iterator[Finding]:
                 f"{name} is slowed down by {', '.join(gpu['throttled_by'])}",
                 "every figure is that of the lower clock",
                 "nvidia-smi -q -d PERFORMANCE tells more; lower the load or raise the power limit",
+            )
+        if gpu.get("mig"):
+            yield Finding(
+                "note",
+                f"{name} is cut into instances (MIG)",
+                "its clocks, throttling and energy are told of all instances together",
+                "nothing to do where the others are idle",
             )
         if gpu.get("foreign_processes"):
             yield Finding(

@@ -25,6 +25,7 @@ LARGEST_FOREIGN_SHARE = 0.05
 LARGEST_STOLEN_SHARE = 0.02
 LARGEST_QUOTA_SHARE = 0.01
 LARGEST_CLOCK_DROP = 0.07
+"""Relative drop of a clock below that of the other rounds; the processor's and a GPU's."""
 OUTLYING_VISIT = 0.05
 LARGEST_OUTLYING_SHARE = 0.34
 LARGEST_LEVEL_SHIFT = 0.06
@@ -61,11 +62,13 @@ def disturbances(rounds: Mapping[int, RoundEvidence]) -> dict[int, tuple[Disturb
     levels = {number: _level(evidence.reference) for number, evidence in rounds.items()}
     usual_ms = _usual(levels.values())
     usual_mhz = _usual(_clock_mhz(evidence.conditions) for evidence in rounds.values())
+    usual_gpu_mhz = _usual(_gpu_clock_mhz(evidence.conditions) for evidence in rounds.values())
     names = {name for evidence in rounds.values() for name in evidence.canaries}
     canaries = {name: _usual(_canary_ms(found, name) for found in rounds.values()) for name in names}
     return {
         number: (
             *_from_conditions(evidence.conditions, usual_mhz),
+            *_from_boards(evidence.conditions, usual_gpu_mhz),
             *_from_reference(evidence.reference, levels[number], usual_ms),
             *_from_canaries(evidence, levels[number], usual_ms, canaries),
         )
@@ -142,11 +145,35 @@ def _throttled(
     reasons = {
         reason
         for state in conditions
-        for gpu in state.get("gpus") or ()
+        for gpu in measured_gpus(state)
         for reason in gpu.get("throttled_by") or ()
     }
     if reasons:
         yield Disturbance("throttled", f"the GPU was slowed down by {', '.join(sorted(reasons))}")
+
+
+def _from_boards(
+    conditions: Sequence[Mapping[str, Any]], usual_gpu_mhz: float | None
+) -> Iterator[Disturbance]:
+    """A GPU's clock, and what boards and phones say of themselves."""
+    clock = _gpu_clock_mhz(conditions)
+    if clock is not None and usual_gpu_mhz is not None and clock < (1 - LARGEST_CLOCK_DROP) * usual_gpu_mhz:
+        yield Disturbance(
+            "throttled", f"the GPU's clock was {clock:.0f} MHz, in other rounds {usual_gpu_mhz:.0f} MHz"
+        )
+    told = [state.get("board_throttled_by") or () for state in conditions]
+    # what has occurred since the round began is over by now, but was there
+    told += [
+        set(after.get("board_was_throttled_by") or ()) - set(before.get("board_was_throttled_by") or ())
+        for before, after in pairwise(conditions)
+        if before.get("board_was_throttled_by") is not None
+    ]
+    reasons = sorted({str(reason) for found in told for reason in found})
+    if reasons:
+        yield Disturbance("throttled", f"the board was slowed down by {', '.join(reasons)}")
+    cooled = sorted({str(one) for state in conditions for one in state.get("cooled_by") or ()})
+    if cooled:
+        yield Disturbance("throttled", f"the system held clocks down because of heat: {', '.join(cooled)}")
 
 
 def _processors(state: Mapping[str, Any]) -> int:
@@ -170,6 +197,29 @@ def _difference(before: object, after: object) -> float | None:
 def _clock_mhz(conditions: Sequence[Mapping[str, Any]]) -> float | None:
     """The clock while graphs ran: the state at the start of a process was read before any did."""
     known = [state["cpu_mhz"] for state in conditions[1:] if isinstance(state.get("cpu_mhz"), int | float)]
+    return float(np.median(known)) if known else None
+
+
+def measured_gpus(state: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The GPUs of a state that are measured on, as far as that is known."""
+    return [gpu for gpu in state.get("gpus") or () if gpu.get("used") is not False]
+
+
+def _floats(gpu: Mapping[str, Any]) -> bool:
+    """Whether a GPU tells limits of its clock, and these are apart."""
+    lowest = gpu.get("lowest_clock_mhz")
+    return lowest is not None and lowest != gpu.get("highest_clock_mhz")
+
+
+def _gpu_clock_mhz(conditions: Sequence[Mapping[str, Any]]) -> float | None:
+    """The same of the GPU that is measured on, the first where that is not known.
+
+    A GPU whose limits are apart idles at a lower clock when it is asked, which says nothing of how it ran.
+    """
+    known = []
+    for state in conditions[1:]:
+        clocks = [gpu.get("clock_mhz") for gpu in measured_gpus(state) if not _floats(gpu)]
+        known += [clock for clock in clocks[:1] if isinstance(clock, int | float)]
     return float(np.median(known)) if known else None
 
 

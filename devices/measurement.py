@@ -159,6 +159,84 @@ class NodeTimes:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class EnergySource:
+    """Where a target tells its energy.
+
+    Attributes:
+        name: short: `nvml`, `rapl package-0`, `ina3221 VDD_IN`.
+        scope: what the energy is of: a whole module, a GPU, a processor package.
+        resolution_ms: about how often the count is renewed.
+    """
+
+    name: str
+    scope: str
+    resolution_ms: float
+
+    @classmethod
+    def from_json(cls, fields: object) -> EnergySource:
+        """Read the fields that `to_json` writes; ValueError when one is missing or of another type."""
+        if not isinstance(fields, dict):
+            raise ValueError("an energy source is an object")
+        name, scope, resolution = (fields.get(key) for key in ("name", "scope", "resolution_ms"))
+        if not isinstance(name, str) or not isinstance(scope, str) or type(resolution) not in (int, float):
+            raise ValueError("an energy source has name, scope and resolution_ms")
+        if not 0 < float(resolution or 0) < math.inf:
+            raise ValueError(f"an energy source has a resolution above 0, not {resolution} ms")
+        return cls(name, scope, float(resolution or 0))
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {"name": self.name, "scope": self.scope, "resolution_ms": self.resolution_ms}
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyVisit:
+    """Energy of one graph run back to back in one process, and of the process idle.
+
+    Attributes:
+        runs: inferences.
+        wall_ns: their wall time together.
+        energy_uj: what the source counted in that time, microjoules; what an idle target uses is in it.
+        source: name of the source.
+        idle_ns: for how long the idle process was watched.
+        idle_uj: what the source counted in that time.
+    """
+
+    runs: int
+    wall_ns: int
+    energy_uj: int
+    source: str
+    idle_ns: int
+    idle_uj: int
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for no inferences, or ones that took no time or no energy."""
+        if min(self.runs, self.wall_ns, self.energy_uj, self.idle_ns) < 1 or self.idle_uj < 0:
+            raise ValueError("a visit for energy needs runs that took time and energy")
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> EnergyVisit:
+        """Read the fields that `to_json` writes; ValueError when one is missing or of another type."""
+        try:
+            runs, wall_ns, energy_uj = (_whole(fields[key]) for key in ("runs", "wall_ns", "energy_uj"))
+            idle_ns, idle_uj = _whole(fields["idle_ns"]), _whole(fields["idle_uj"])
+            return cls(runs, wall_ns, energy_uj, str(fields["source"]), idle_ns, idle_uj)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"not the energy of a visit: {error!r}") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {
+            "runs": self.runs,
+            "wall_ns": self.wall_ns,
+            "energy_uj": self.energy_uj,
+            "source": self.source,
+            "idle_ns": self.idle_ns,
+            "idle_uj": self.idle_uj,
+        }
+
+
 def _whole(value: object) -> int:
     if type(value) is not int or abs(value) >= 1 << 63:  # True is an int too
         raise TypeError(f"{value!r:.80} is not a whole number of 64 bits")

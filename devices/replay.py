@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from devices.connection import RequestFailed
-from devices.measurement import NodeTimes, Visit
+from devices.connection import NoEnergySource, RequestFailed
+from devices.measurement import EnergySource, EnergyVisit, NodeTimes, Visit
 from devices.rounds import Sampling, graph_name
 from devices.settings import Settings
 
@@ -23,6 +23,7 @@ class Recorded:
         reference: its visits in time order.
         insides: times inside graphs, by their names.
         conditions: states of the target in time order.
+        energies: energy of graphs, by their names.
     """
 
     visits: Mapping[str, Visit]
@@ -30,6 +31,7 @@ class Recorded:
     reference: Sequence[Visit]
     insides: Mapping[str, NodeTimes]
     conditions: Sequence[Mapping[str, Any]]
+    energies: Mapping[str, EnergyVisit] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class ReplayDevice:
         software: of the recording.
         processes: what is handed out.
         passes: at how many moments of a process a graph was timed.
+        source: what told the energy; None where none was recorded.
     """
 
     name: str
@@ -51,6 +54,7 @@ class ReplayDevice:
     software: Mapping[str, Any]
     processes: Sequence[Recorded]
     passes: int = Sampling().passes
+    source: EnergySource | None = None
     _used: list[Recorded] = field(default_factory=list, compare=False, repr=False)
 
     def process(self, *, detailed: bool = False) -> ReplayProcess:
@@ -140,6 +144,19 @@ class ReplayProcess:
         if name not in self.recorded.insides:
             raise RequestFailed(f"the recording has no times inside {name}")
         return self.recorded.insides[name]
+
+    def energy_source(self) -> EnergySource:
+        """What told the energy when it was recorded; NoEnergySource where none was."""
+        if self._device.source is None:
+            raise NoEnergySource("no energy source on this device: the recording holds no energy")
+        return self._device.source
+
+    def energy(self, name: str) -> EnergyVisit:
+        """The recorded energy of a graph."""
+        graph = graph_name(name)
+        if graph not in self.recorded.energies:
+            raise RequestFailed(f"the recording has no energy of {graph}")
+        return self.recorded.energies[graph]
 
     def unload(self, name: str) -> None:
         """Drop a graph."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from devices.connection import AgentDied, DeviceError, LinkLost, NoAnswer, RequestFailed
 from devices.device import Device, DeviceProcess, identity_differences
-from devices.measurement import Graph, NodeTimes, Visit
+from devices.measurement import EnergyVisit, Graph, NodeTimes, Visit
 from devices.patience import NO_PATIENCE, Patience
 
 Failure: TypeAlias = Literal["refused", "died", "timeout"]
@@ -56,20 +56,24 @@ class Reading:
         process: number of the process.
         visit: its samples.
         inside: the times of its nodes, where that was asked for instead.
-        error: why there is neither.
+        energy: its energy, where that was asked for instead.
+        error: why there is none of these.
         failure: the sort of error.
         is_reference: whether this is the thermometer.
         is_inside: whether the times of its nodes were asked for.
+        is_energy: whether its energy was asked for.
     """
 
     graph: str
     process: int
     visit: Visit | None = None
     inside: NodeTimes | None = None
+    energy: EnergyVisit | None = None
     error: str | None = None
     failure: Failure | None = None
     is_reference: bool = False
     is_inside: bool = False
+    is_energy: bool = False
 
 
 @dataclass
@@ -87,6 +91,7 @@ class Round:
         identity: what every process must be; None where that does not matter.
         patience: how long a device that went away is waited for.
         tell: is told what is waited for.
+        powered: graphs whose energy is read after everything else, unless they fail before.
 
     Attributes:
         conditions: states of the target at the start of every process, after every group, and at the end.
@@ -102,6 +107,7 @@ class Round:
     identity: Mapping[str, Any] | None = None
     patience: Patience = NO_PATIENCE
     tell: Callable[[str], None] = nobody
+    powered: Sequence[Graph] = ()
     conditions: list[Mapping[str, Any]] = field(default_factory=list)
 
     def readings(self) -> Iterator[Reading]:
@@ -117,9 +123,10 @@ class Round:
         """
         self._waiting = [self.graphs[index] for index in self.rng.permutation(len(self.graphs))]
         self._to_profile = [self.profiled[index] for index in self.rng.permutation(len(self.profiled))]
+        self._to_power = [self.powered[index] for index in self.rng.permutation(len(self.powered))]
         self._process = self.first_process
         self._fruitless: Counter[type[AgentDied]] = Counter()
-        while self._waiting or self._to_profile:
+        while self._waiting or self._to_profile or self._to_power:
             try:
                 with self.device.process() as running:
                     self._check_identity(running)
@@ -147,6 +154,8 @@ class Round:
                 if not reading.is_reference:
                     self._fruitless.clear()
                     self._waiting = [graph for graph in self._waiting if graph.name != reading.graph]
+                if reading.failure:
+                    self._to_power = [graph for graph in self._to_power if graph.name != reading.graph]
                 if reading.failure in _FATAL:
                     return
             self._read_conditions(running)
@@ -159,9 +168,22 @@ class Round:
             if reading.failure in _FATAL:
                 return
         self._read_conditions(running)
+        if self._to_power:
+            yield from self._energies(running)
 
-    def _read_conditions(self, running: DeviceProcess) -> None:
-        self.conditions.append({**running.conditions(), "process": self._process})
+    def _energies(self, running: DeviceProcess) -> Iterator[Reading]:
+        """Graphs back to back, which heats the target: nothing else is measured after that."""
+        while self._to_power:
+            reading = self._energy(running, self._to_power[-1])
+            self._to_power.pop()
+            self._fruitless.clear()
+            yield reading
+            if reading.failure in _FATAL:
+                return
+        self._read_conditions(running, phase=ENERGY)
+
+    def _read_conditions(self, running: DeviceProcess, **notes: str) -> None:
+        self.conditions.append({**running.conditions(), **notes, "process": self._process})
 
     def _group(self, running: DeviceProcess, group: Sequence[Graph]) -> Iterator[Reading]:
         """Load a group, go through it several times, drop it; a graph's reading comes with its last visit."""
@@ -199,6 +221,19 @@ class Round:
             return replace(self._failed(graph.name, failed), is_inside=True)
         return Reading(graph.name, self._process, inside=found[0], is_inside=True)
 
+    def _energy(self, running: DeviceProcess, graph: Graph) -> Reading:
+        found: list[EnergyVisit] = []
+
+        def measure() -> None:
+            running.load(_loaded(graph.name), graph.onnx())
+            found.append(running.energy(_loaded(graph.name)))
+            running.unload(_loaded(graph.name))
+
+        failed = _failure(measure)
+        if failed:
+            return replace(self._failed(graph.name, failed), is_energy=True)
+        return Reading(graph.name, self._process, energy=found[0], is_energy=True)
+
     def _reference(self, running: DeviceProcess) -> Reading:
         visit = running.time(self.reference.name, self.sampling.samples)
         return Reading(self.reference.name, self._process, visit, is_reference=True)
@@ -207,6 +242,8 @@ class Round:
         return Reading(name, self._process, failure=failed[0], error=failed[1])
 
 
+ENERGY = "energy"
+"""`phase` of a state that was read after graphs had run back to back: it says nothing of latencies."""
 _FATAL = ("died", "timeout")
 """After these a process is gone."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, stdtrit
 
-from devices.measurement import NodeTimes, Visit
+from devices.measurement import EnergyVisit, NodeTimes, Visit
 
 CONFIDENCE = 0.95
 PREEMPTED_RATIO = 1.05
@@ -138,6 +138,48 @@ def part_ms(visits: Sequence[Visit], part: str) -> float | None:
     """
     told = [column for visit in visits if (column := getattr(visit, part)) is not None]
     return float(np.median([np.median(column) for column in told])) / 1e6 if told else None
+
+
+@dataclass(frozen=True, slots=True)
+class EnergySummary:
+    """Energy of one inference over processes.
+
+    Attributes:
+        median_mj: median over processes, what the idle target uses included, millijoules.
+        low_mj: lower end of its 95 % interval.
+        high_mj: upper end.
+        dynamic_mj: the same median without what the idle process used in as much time; may be below 0 where
+            an inference adds less than the source scatters.
+        processes: how many.
+    """
+
+    median_mj: float
+    low_mj: float
+    high_mj: float
+    dynamic_mj: float
+    processes: int
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval, relative to the median."""
+        return (self.high_mj - self.low_mj) / (2 * self.median_mj)
+
+
+def energy_mj(visit: EnergyVisit) -> float:
+    """Energy of one inference, idle included, millijoules."""
+    return visit.energy_uj / visit.runs / 1e3
+
+
+def dynamic_mj(visit: EnergyVisit) -> float:
+    """Energy of one inference without what an idle process uses in as much time, millijoules."""
+    return (visit.energy_uj - visit.idle_uj / visit.idle_ns * visit.wall_ns) / visit.runs / 1e3
+
+
+def summarise_energy(visits: Sequence[EnergyVisit]) -> EnergySummary:
+    """Energy over the processes of these visits, one a process, at least one."""
+    median, low, high = interval([energy_mj(visit) for visit in visits])
+    dynamic = float(np.median([dynamic_mj(visit) for visit in visits]))
+    return EnergySummary(median, low, high, dynamic, len(visits))
 
 
 def group_ms(times: NodeTimes, group_of: Callable[[str], str | None]) -> dict[str, float]:

@@ -10,13 +10,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from devices.connection import AgentDied, DeviceError
+from devices.connection import AgentDied, DeviceError, NoEnergySource
 from devices.device import Device, identity_differences
+from devices.diagnosis import board_findings
 from devices.measurement import Graph
 from devices.patience import Patience
 from devices.rounds import IdentityChanged, Round
 from devices.schedule import Goal, pending
-from hwprofile.errors import DeviceUnreachable
+from hwprofile.errors import DeviceUnreachable, UserError
 from hwprofile.profile import Kind, Profile, ProfileWriter
 from hwprofile.profile_lines import Header, ProfileError
 
@@ -72,6 +73,25 @@ class Subject(Protocol):
     def reference(self) -> Graph:
         """The thermometer."""
         ...
+
+
+class EnergyUnknown(UserError):
+    """Energy is wanted, and nothing on the device tells any; the message says what would."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What may be chosen about a bench besides its subject and goal.
+
+    Attributes:
+        seed: of the order of the graphs.
+        energy: whether the energy of every graph is read too.
+        patience: how long a device that goes away is waited for.
+    """
+
+    seed: int = 0
+    energy: bool = False
+    patience: Patience = Patience()
 
 
 @dataclass(frozen=True)
@@ -146,13 +166,22 @@ class _Bench:
             identity=self.profile.header.identity,
             patience=self.patience,
             tell=self.progress.notice,
+            powered=[self._graph(name, kinds[name]) for name in self._to_power(waiting, number)],
         )
+        steps = len(waiting) * (1 if self.profile.header.energy is None else 2) + len(inside)
         for reading in measuring.readings():
             self.writer.reading(reading, kinds.get(reading.graph, "block"), number)
-            self._tell(number, len(waiting) + len(inside))
+            self._tell(number, steps)
         seconds = time.monotonic() - started
         row = {"round": number, "conditions": measuring.conditions, "seconds": seconds}
         self.writer.append({"row": "round", **row})
+
+    def _to_power(self, waiting: Sequence[str], number: int) -> list[str]:
+        """The graphs whose energy this round still lacks; what failed in it is left alone."""
+        if self.profile.header.energy is None:
+            return []
+        failed = {name for name in waiting if self.profile.visits.get(name, {}).get(number, 0) is None}
+        return [name for name in _lacking(self.profile.energies, waiting, number) if name not in failed]
 
     def _graph(self, name: str, kind: Kind) -> Graph:
         if name not in self.graphs:
@@ -163,6 +192,7 @@ class _Bench:
         goal = self.profile.header.goal
         measured = sum(number in rounds for rounds in self.profile.visits.values())
         measured += sum(number in rounds for rounds in self.profile.insides.values())
+        measured += sum(number in rounds for rounds in self.profile.energies.values())
         rounds = max(goal.rounds + 1, number + 1)
         self.progress.advance(
             number * in_round + measured,
@@ -182,18 +212,24 @@ def bench(
     path: Path,
     goal: Goal,
     progress: Progress,
-    seed: int = 0,
-    patience: Patience = Patience(),
+    options: BenchOptions = BenchOptions(),
 ) -> BenchReport:
     """Measure a subject on a device into a profile file, or go on with the one that is there.
 
-    A device that goes away is waited for, as long as `patience` says.
+    Args:
+        device: where.
+        subject: what.
+        path: the profile's file.
+        goal: precision and rounds aimed at.
+        progress: told after every reading, and at the start how a board is set where nobody may want that.
+        options: what else there is to choose.
 
     Raises:
         ProfileError: the file is unusable, or was measured on another device or with other settings.
         DeviceUnreachable: the device's agent cannot be started, or the device went away for long.
+        EnergyUnknown: energy is wanted, and the device does not tell any.
     """
-    return exhausted(bench_in_rounds(device, subject, path, goal, progress, seed, patience))
+    return exhausted(bench_in_rounds(device, subject, path, goal, progress, options))
 
 
 def exhausted(rounds: Generator[None, None, BenchReport]) -> BenchReport:
@@ -212,24 +248,32 @@ def bench_in_rounds(
     path: Path,
     goal: Goal,
     progress: Progress,
-    seed: int = 0,
-    patience: Patience = Patience(),
+    options: BenchOptions = BenchOptions(),
 ) -> Generator[None, None, BenchReport]:
     """The same as `bench`, pausing after every round: so that several can be interleaved in time."""
     started = time.monotonic()
     resumed = Profile.was_begun(path)
+    begun = Profile.load(path) if resumed else None
     header = device_header(
-        device, subject.name, subject.space, goal, inline=subject.inline, detailed=not resumed
+        device,
+        subject.name,
+        subject.space,
+        goal,
+        inline=subject.inline,
+        detailed=not resumed,
+        energy=options.energy or _reads_energy(begun),
     )
-    profile = Profile.load(path) if resumed else Profile(path, header)
+    profile = begun or Profile(path, header)
     if resumed:
         check_fits(profile, header)
         _check_blocks(profile, subject)
     if not profile.finished:
+        for finding in board_findings(header.identity):
+            progress.notice(f"{finding.what}: {finding.effect}; {finding.cure}")
         try:
             with ProfileWriter(profile) as writer:
-                rng = np.random.default_rng([seed, profile.current_round])
-                yield from _Bench(device, subject, writer, progress, rng, patience).rounds()
+                rng = np.random.default_rng([options.seed, profile.current_round])
+                yield from _Bench(device, subject, writer, progress, rng, options.patience).rounds()
         except IdentityChanged as error:
             raise ProfileError(
                 f"device {device.name}: {error}: measurements of two do not mix. What was measured is "
@@ -247,6 +291,11 @@ def bench_in_rounds(
     return BenchReport(profile, time.monotonic() - started, resumed, was_finished=True)
 
 
+def _reads_energy(begun: Profile | None) -> bool:
+    """Whether a profile that goes on is one with energy."""
+    return begun is not None and not begun.finished and begun.header.energy is not None
+
+
 def check_fits(profile: Profile, header: Header, cure: str = "use --fresh, or another --out") -> None:
     """Raise ProfileError where a profile was measured on another device, subject or with other settings.
 
@@ -260,6 +309,13 @@ def check_fits(profile: Profile, header: Header, cure: str = "use --fresh, or an
     differences = identity_differences(profile.header.identity, header.identity)
     if header.inline and not profile.header.inline:
         raise ProfileError(f"{profile.path} was begun without --inline: {cure}")
+    if header.energy is not None and profile.header.energy is None:
+        raise ProfileError(f"{profile.path} was begun without --energy: {cure}")
+    sources = [found.energy.name for found in (profile.header, header) if found.energy is not None]
+    if len(set(sources)) > 1:
+        raise ProfileError(
+            f"{profile.path} has its energy from {sources[0]}, and this device tells {sources[1]}: {cure}"
+        )
     if differences:
         raise ProfileError(
             f"{profile.path} was measured elsewhere or otherwise ({'; '.join(differences)}, "
@@ -285,6 +341,7 @@ def device_header(
     *,
     inline: bool = False,
     detailed: bool = False,
+    energy: bool = False,
 ) -> Header:
     """The header that a profile of this subject measured on this device now would have.
 
@@ -295,12 +352,18 @@ def device_header(
         goal: precision and rounds aimed at.
         inline: whether times inside networks are wanted.
         detailed: whether `software` shall tell what only the imported runtime knows.
+        energy: whether the energy of graphs is wanted too.
 
     Raises:
         DeviceUnreachable: the device's agent cannot be started.
+        EnergyUnknown: energy is wanted, and the device does not tell any.
     """
     try:
         with device.process(detailed=detailed) as process:
-            return Header(device.name, subject, space, process.identity, process.software, goal, inline)
+            source = process.energy_source() if energy else None
+            identity, software = process.identity, process.software
+            return Header(device.name, subject, space, identity, software, goal, inline, energy=source)
+    except NoEnergySource as error:
+        raise EnergyUnknown(f"{error}; what gives one: docs/energy.md") from error
     except DeviceError as error:
         raise DeviceUnreachable(f"device {device.name}: {error}") from error

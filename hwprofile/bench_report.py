@@ -31,6 +31,7 @@ def to_json(report: BenchReport) -> dict[str, Any]:
         "reached_precision": status.get("ok", 0) / total if total else 0.0,
         "status": status,
         "resumed": report.resumed,
+        "energy": profile.header.energy and profile.header.energy.to_json(),
     }
 
 
@@ -41,7 +42,7 @@ def for_people(report: BenchReport) -> str:
     slowest = sorted(measured, key=lambda name: profile.summary(name).median_ms, reverse=True)[:SLOWEST]
     counts = ", ".join(f"{facts['status'][name]} {name}" for name in STATUSES if name in facts["status"])
     lines = [
-        table(["graph", "median", "±95 %", "status"], [_row(profile, name) for name in slowest]),
+        table(_header(profile), [_row(profile, name) for name in slowest]),
         "",
         f"{len(profile.names)} graphs in {facts['rounds']} rounds, {facts['wall_s']:.1f} s: {counts}",
     ]
@@ -56,11 +57,18 @@ def for_people(report: BenchReport) -> str:
     return "\n".join([*lines, f"profile: {profile.path}"])
 
 
+def _header(profile: Profile) -> list[str]:
+    energy = [] if profile.header.energy is None else ["mJ"]
+    return ["graph", "median", "±95 %", "status", *energy]
+
+
 def _row(profile: Profile, name: str) -> list[str]:
-    summary = profile.summary(name)
+    summary, energy = profile.summary(name), profile.energy_summary(name)
+    cells = [] if profile.header.energy is None else ["–" if energy is None else f"{energy.median_mj:.4g}"]
     return [
         name,
         f"{summary.median_ms:.4f} ms",
         f"{summary.half_width:.1%}",
         profile.verdict(name).status,
+        *cells,
     ]

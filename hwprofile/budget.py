@@ -1,4 +1,4 @@
-"""Budgets as people type them: `15ms`, `300MMACs`, `5MB`, `60%`; and what they bind."""
+"""Budgets as people type them: `15ms`, `2mJ`, `300MMACs`, `5MB`, `60%`; and what they bind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from hwprofile.errors import BadInput
 
-Quantity: TypeAlias = Literal["latency_ms", "latency_share", "macs", "params", "stored_bytes"]
+Quantity: TypeAlias = Literal["latency_ms", "latency_share", "energy_mj", "macs", "params", "stored_bytes"]
 
 _UNITS: dict[str, tuple[Quantity, int]] = {
     "us": ("latency_ms", -3),
@@ -18,6 +18,10 @@ _UNITS: dict[str, tuple[Quantity, int]] = {
     "ms": ("latency_ms", 0),
     "s": ("latency_ms", 3),
     "%": ("latency_share", -2),
+    "uj": ("energy_mj", -3),
+    "µj": ("energy_mj", -3),
+    "mj": ("energy_mj", 0),
+    "j": ("energy_mj", 3),
     "kmacs": ("macs", 3),
     "mmacs": ("macs", 6),
     "gmacs": ("macs", 9),
@@ -29,12 +33,17 @@ _UNITS: dict[str, tuple[Quantity, int]] = {
     "mb": ("stored_bytes", 6),
 }
 """What a unit is of, and the power of ten that it stands for."""
-_EXACT_UNITS = {"latency_ms": "ms", "macs": "MMACs", "params": "Mparams", "stored_bytes": "MB"}
-_ENERGY = ("j", "mj", "uj", "µj")
+_EXACT_UNITS = {
+    "latency_ms": "ms",
+    "energy_mj": "mJ",
+    "macs": "MMACs",
+    "params": "Mparams",
+    "stored_bytes": "MB",
+}
 _PATTERN = re.compile(
     r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|[+-]?inf)\s*([A-Za-zµ%]*)\s*", re.IGNORECASE
 )
-EXAMPLES = "15ms, 800us, 300MMACs, 5MB, 60%"
+EXAMPLES = "15ms, 800us, 2mJ, 300MMACs, 5MB, 60%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +80,8 @@ def parse_budget(text: str) -> Budget:
     number, unit = float(match[1]), match[2].lower()
     if not unit:
         raise BadInput(f"budget {text!r} needs a unit: {match[1]}ms? Write for example {EXAMPLES}")
-    if unit in _ENERGY:
-        raise BadInput(f"budget {text!r}: no energy source on this device; use a latency, for example 15ms")
+    if match[2] == "MJ":  # other units are read in any case, but nobody means megajoules
+        raise BadInput(f"budget {text!r} is in megajoules; millijoules are mJ. Write for example {EXAMPLES}")
     if unit not in _UNITS:
         raise BadInput(f"budget {text!r} has an unknown unit; write for example {EXAMPLES}")
     if not math.isfinite(number) or number <= 0:
@@ -100,6 +109,9 @@ def in_words(quantity: str, value: float) -> str:
     """A value with a unit that a person would choose."""
     if quantity == "latency_ms":
         unit, scale = ("us", 1e3) if value < 0.1 else ("ms", 1.0) if value < 1e4 else ("s", 1e-3)
+        return f"{value * scale:.4g} {unit}"
+    if quantity == "energy_mj":
+        unit, scale = ("uJ", 1e3) if value < 0.1 else ("mJ", 1.0) if value < 1e4 else ("J", 1e-3)
         return f"{value * scale:.4g} {unit}"
     if quantity == "macs":
         return f"{value / 1e6:.4g} MMACs"

@@ -171,7 +171,7 @@ def accuracies_in(space: SearchSpace, path: Path, column: str) -> KnownAccuracie
 
 
 def finished_profile(
-    device: Device, subject: str, needed: Collection[str], *, inline: bool = False
+    device: Device, subject: str, needed: Collection[str], *, inline: bool = False, energy: bool = False
 ) -> Profile | None:
     """The newest finished profile of this device, subject and settings that holds all needed graphs.
 
@@ -180,25 +180,26 @@ def finished_profile(
         subject: name of the space, or of other graphs.
         needed: names of the graphs.
         inline: whether times inside networks are needed too.
+        energy: whether energies are needed too.
     """
-    return _profile(device, subject, needed, finished=True, inline=inline)
+    return _profile(device, subject, needed, finished=True, inline=inline, energy=energy)
 
 
 def unfinished_path(
-    device: Device, subject: str, needed: Collection[str], *, inline: bool = False
+    device: Device, subject: str, needed: Collection[str], *, inline: bool = False, energy: bool = False
 ) -> Path | None:
     """Where an interrupted bench of this device, subject and settings goes on."""
-    found = _profile(device, subject, needed, finished=False, inline=inline)
+    found = _profile(device, subject, needed, finished=False, inline=inline, energy=energy)
     return found.path if found else None
 
 
 def _profile(
-    device: Device, subject: str, needed: Collection[str], *, finished: bool, inline: bool
+    device: Device, subject: str, needed: Collection[str], *, finished: bool, inline: bool, energy: bool
 ) -> Profile | None:
     candidates = places.profile_candidates(device.name, subject, device.settings)
     if not candidates:
         return None
-    header = device_header(device, subject, inline=inline)
+    header = device_header(device, subject, inline=inline, energy=energy)
     for path in candidates:
         try:
             profile = Profile.load(path)

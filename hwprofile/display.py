@@ -16,21 +16,23 @@ if TYPE_CHECKING:
 
 
 class SilentProgress:
-    """For machines and quiet users."""
+    """For machines and quiet users: no bar.
+
+    Args:
+        notices: whether notices are shown.
+    """
+
+    def __init__(self, *, notices: bool = False) -> None:
+        """Store whether notices are shown."""
+        self._notices = notices
 
     def advance(self, done: int, total: int, text: str) -> None:
         """Say nothing."""
 
     def notice(self, text: str) -> None:
-        """Say nothing."""
-
-
-class PlainProgress(SilentProgress):
-    """For a stderr that is no terminal: what people should know, and no bar."""
-
-    def notice(self, text: str) -> None:
-        """One line."""
-        notice(text)
+        """Show a line, where notices are wanted."""
+        if self._notices:
+            notice(text)
 
 
 class BarProgress:
@@ -45,15 +47,15 @@ class BarProgress:
         self._bar.update(self._task, completed=done, total=total, description=text)
 
     def notice(self, text: str) -> None:
-        """One line above the bar."""
-        self._bar.console.print(text, markup=False, highlight=False)
+        """Show a line above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def progress(title: str, *, quiet: bool) -> Iterator[SilentProgress | BarProgress]:
     """A progress bar on stderr while the block runs; only notices where stderr is no terminal."""
     if quiet or not sys.stderr.isatty():
-        yield SilentProgress() if quiet else PlainProgress()
+        yield SilentProgress(notices=not quiet)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -15,7 +15,7 @@ from hwprofile.profile import Profile
 from ponas_core.closed_loop import Latency
 from ponas_core.cost import CostTable
 from ponas_core.space import Architecture, SearchSpace
-from predictors.calibrated_table import ALONE, INSIDE, CalibratedTable, Floats, NetworkTiming, chosen_table
+from predictors.calibrated_table import ALONE, INSIDE, CalibratedTable, Floats, MeasuredNetwork, chosen_table
 from predictors.chain_table import ChainTable
 
 
@@ -59,7 +59,11 @@ class SpaceLatency:
         }
         table, held_out = chosen_table(blocks, network_timings(profile, space))
         return cls(
-            space, blocks, table, held_out, _cost(space, table.block_ms_.__getitem__, table.intercept_ms_)
+            space,
+            blocks,
+            table,
+            held_out,
+            additive_cost(space, table.block_costs_.__getitem__, table.intercept_),
         )
 
     @property
@@ -106,14 +110,14 @@ def measured_blocks(profile: Profile) -> list[str]:
     return [name for name in profile.of_kind("block") if profile.usable_visits(name)]
 
 
-def block_numbers(space: SearchSpace, key: str, latency_ms: float) -> dict[str, float]:
-    """What the latency model knows of a block."""
+def block_numbers(space: SearchSpace, key: str, measured: float, measure: str = ALONE) -> dict[str, float]:
+    """What a table knows of a block: what was measured of it, under the measure's name, and its sizes."""
     layer, op = space.keyed_blocks[key]
     recipe, place = layer.recipe(op), layer.place
     shape_out = recipe.output(place.shape_in)
     activations = place.shape_in.channels * place.shape_in.pixels + shape_out.channels * shape_out.pixels
     return {
-        ALONE: latency_ms,
+        measure: measured,
         "blocks": 1.0,
         "weight_bytes": float(recipe.stored_bytes),
         "activation_bytes": 4.0 * activations,
@@ -126,7 +130,7 @@ def inside_ms(space: SearchSpace, profile: Profile) -> dict[str, float]:
 
     seen: dict[str, list[float]] = {}
     for name in profile.insides:
-        architecture = _architecture(profile, space, name)
+        architecture = architecture_of(profile, space, name)
         keys = {layer.name: layer.key(op) for layer, op in architecture.chain}
         for times in profile.usable_insides(name):
             for layer, latency_ms in group_ms(times, layer_of).items():
@@ -138,20 +142,21 @@ def inside_ms(space: SearchSpace, profile: Profile) -> dict[str, float]:
 
 def raw_cost(space: SearchSpace, profile: Profile) -> CostTable:
     """Latencies of the blocks alone as an additive cost, uncorrected."""
-    return _cost(space, _block_ms(space, profile).__getitem__, 0.0)
+    return additive_cost(space, _block_ms(space, profile).__getitem__, 0.0)
 
 
-def network_timings(profile: Profile, space: SearchSpace) -> list[NetworkTiming]:
+def network_timings(profile: Profile, space: SearchSpace) -> list[MeasuredNetwork]:
     """The whole networks of a profile that were measured."""
     timings = []
     for name in profile.of_kind("network"):
         process_ms = tuple(profile.process_ms(name).values())
         if process_ms:
-            timings.append(NetworkTiming(_architecture(profile, space, name).keys, process_ms))
+            timings.append(MeasuredNetwork(architecture_of(profile, space, name).keys, process_ms))
     return timings
 
 
-def _architecture(profile: Profile, space: SearchSpace, name: str) -> Architecture:
+def architecture_of(profile: Profile, space: SearchSpace, name: str) -> Architecture:
+    """A network of a profile; UserError where the space lacks it."""
     try:
         return space.parse(name)
     except ValueError as error:
@@ -161,15 +166,17 @@ def _architecture(profile: Profile, space: SearchSpace, name: str) -> Architectu
         ) from error
 
 
-def _cost(space: SearchSpace, block_ms: Callable[[str], float], fixed_ms: float) -> CostTable:
-    """Latencies of blocks by key as an additive cost; an identity leaves no operator, so it costs nothing."""
+def additive_cost(
+    space: SearchSpace, block_cost: Callable[[str], float], fixed: float, name: str = "latency_ms"
+) -> CostTable:
+    """Costs of blocks by key as an additive cost; an identity leaves no operator, so it costs nothing."""
 
     def of(key: str | None) -> float:
-        return 0.0 if key is None else block_ms(key)
+        return 0.0 if key is None else block_cost(key)
 
-    fixed = fixed_ms + sum(of(layer.key(0)) for layer in space.fixed_layers)
+    fixed += sum(of(layer.key(0)) for layer in space.fixed_layers)
     rows = tuple(np.array([of(layer.key(op)) for op in range(len(layer.blocks))]) for layer in space.layers)
-    return CostTable("latency_ms", fixed, rows)
+    return CostTable(name, fixed, rows)
 
 
 def _block_ms(space: SearchSpace, profile: Profile) -> dict[str, float]:

@@ -103,7 +103,7 @@ def latencies_csv(
     names: Sequence[str],
     latencies_ms: NDArray[np.float64],
     intervals_ms: NDArray[np.float64],
-    notes: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    notes: Mapping[str, Sequence[str | float]] = MappingProxyType({}),
 ) -> str:
     """CSV of networks with predicted latencies (networks,) and intervals (networks, 2), to the last digit.
 

@@ -5,6 +5,7 @@ when a profile is read. Rows (field `row`):
 
     block, kernel, network, model   one graph's visit in a round: name, round, process, samples or error
     inside                          times of the nodes inside a network, by the runtime's own profiler
+    energy                          energy of a graph run back to back, and of the process idle
     reference                       a visit of the thermometer
     chosen                          networks picked from the raw table of the first round
     round                           end of a round: conditions before, between and after
@@ -20,17 +21,18 @@ import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, TypeAlias, TypeVar
 
 from devices.circumstances import checked
 from devices.disturbances import Disturbance, RoundEvidence, disturbances
-from devices.measurement import NodeTimes, Visit
-from devices.rounds import FAILURES, Reading
-from devices.statistics import Summary, visit_ms
+from devices.measurement import EnergyVisit, NodeTimes, Visit
+from devices.rounds import ENERGY, FAILURES, Reading
+from devices.statistics import EnergySummary, Summary, energy_mj, summarise_energy, visit_ms
 from devices.verdicts import Progress, Status, Verdict, verdict, why_disturbed, why_emulated
 from hwprofile.profile_lines import (
     LARGEST_COUNT,
@@ -70,6 +72,7 @@ class Profile:
         self.kinds: dict[str, Kind] = {}
         self.visits: dict[str, dict[int, Visit | None]] = {}
         self.insides: dict[str, dict[int, NodeTimes | None]] = {}
+        self.energies: dict[str, dict[int, EnergyVisit | None]] = {}
         self.errors: dict[str, list[str]] = {}
         self.timeouts: Counter[str] = Counter()
         self.references: dict[int, list[Visit]] = {}
@@ -81,6 +84,7 @@ class Profile:
         self.timed_s = 0.0
         self.notice: str | None = None
         self._disturbances: dict[int, tuple[Disturbance, ...]] = {}
+        self._energy_disturbances: dict[int, tuple[Disturbance, ...]] = {}
 
     @staticmethod
     def was_begun(path: Path) -> bool:
@@ -119,6 +123,7 @@ class Profile:
         """Take in one row; ValueError or KeyError when it is malformed."""
         handlers: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "inside": self._apply_inside,
+            "energy": self._apply_energy,
             "reference": self._apply_reference,
             "chosen": self._apply_chosen,
             "round": self._apply_round,
@@ -157,6 +162,17 @@ class Profile:
             self._apply_error(name, row)
         self.last_process = max(self.last_process, whole(row, "process"))
 
+    def _apply_energy(self, row: Mapping[str, Any]) -> None:
+        name, number = str(row["name"]), int(row["round"])
+        of_graph = self.energies.setdefault(name, {})
+        if number in of_graph:
+            raise ValueError(f"the energy of {name} was read twice in round {number}")
+        failed = row.get("error") is not None
+        of_graph[number] = None if failed else EnergyVisit.from_json(row)
+        if failed:
+            self._apply_error(name, row)
+        self.last_process = max(self.last_process, int(row["process"]))
+
     def _apply_error(self, name: str, row: Mapping[str, Any]) -> None:
         if row["failure"] not in FAILURES:
             raise ValueError(f"unknown failure {row['failure']!r}")
@@ -183,7 +199,7 @@ class Profile:
             raise ValueError(f"seconds is no length of time: {seconds!r:.80}")
         conditions = tuple(checked(state, "conditions") for state in states)
         self.ends[number] = RoundEnd(number, conditions, float(seconds))
-        self._disturbances = {}
+        self._disturbances = self._energy_disturbances = {}
 
     def _apply_end(self, row: Mapping[str, Any]) -> None:
         self.finished = True
@@ -209,13 +225,25 @@ class Profile:
             self._disturbances = disturbances({number: self._evidence(number) for number in self.ends})
         return self._disturbances
 
+    @property
+    def energy_disturbances(self) -> Mapping[int, tuple[Disturbance, ...]]:
+        """The same of the end of each round, in which energies were read: what is used beside counts too."""
+        if len(self._energy_disturbances) != len(self.ends):
+            found = {}
+            for number, end in self.ends.items():
+                pairs = [pair for pair in pairwise(end.conditions) if pair[1].get("phase") == ENERGY]
+                found[number] = RoundEvidence(conditions=[state for pair in pairs for state in pair])
+            self._energy_disturbances = disturbances(found)
+        return self._energy_disturbances
+
     def _evidence(self, number: int) -> RoundEvidence:
         canaries = [name for name, role in (self.chosen or {}).items() if role == "canary"]
         visits = {name: self.visits.get(name, {}).get(number) for name in canaries}
         return RoundEvidence(
             self.references.get(number, []),
             {name: visit for name, visit in visits.items() if visit is not None},
-            self.ends[number].conditions,
+            # what graphs back to back do to a clock came after all latencies
+            [state for state in self.ends[number].conditions if state.get("phase") != ENERGY],
         )
 
     def progress(self, name: str) -> Progress:
@@ -247,12 +275,31 @@ class Profile:
         """Times of the nodes inside a network in undisturbed rounds, or in all where those are too few."""
         return tuple(self._counting(self.insides.get(name, {})).values())
 
-    def _counting(self, by_round: Mapping[int, Found | None]) -> dict[int, Found]:
+    def process_mj(self, name: str) -> dict[int, float]:
+        """Energy of one inference, one a process, millijoules, by the round, of the visits that count."""
+        return {number: energy_mj(visit) for number, visit in self._counting_energies(name).items()}
+
+    def energy_summary(self, name: str) -> EnergySummary | None:
+        """Energy of a graph; None where none was read."""
+        counting = self._counting_energies(name)
+        return summarise_energy(list(counting.values())) if counting else None
+
+    def _counting_energies(self, name: str) -> dict[int, EnergyVisit]:
+        disturbed = {number for number, found in self.energy_disturbances.items() if found}
+        return self._counting(self.energies.get(name, {}), disturbed)
+
+    def _counting(
+        self, by_round: Mapping[int, Found | None], disturbed: Collection[int] = ()
+    ) -> dict[int, Found]:
         """What succeeded in undisturbed rounds, or in all that have ended where those are fewer than two."""
         ended = {
             number: found for number, found in by_round.items() if found is not None and number in self.ends
         }
-        clean = {number: found for number, found in ended.items() if not self.disturbances[number]}
+        clean = {
+            number: found
+            for number, found in ended.items()
+            if not self.disturbances[number] and number not in disturbed
+        }
         return clean if len(clean) >= 2 else ended
 
     def verdict(self, name: str) -> Verdict:
@@ -320,12 +367,12 @@ class ProfileWriter:
     def reading(self, reading: Reading, kind: Kind, number: int) -> None:
         """Append what a graph showed."""
         row: dict[str, Any] = {
-            "row": "reference" if reading.is_reference else "inside" if reading.is_inside else kind,
+            "row": _row_of(reading, kind),
             "name": reading.graph,
             "round": number,
             "process": reading.process,
         }
-        found = reading.visit or reading.inside
+        found = reading.visit or reading.inside or reading.energy
         row |= {"error": reading.error, "failure": reading.failure} if found is None else found.to_json()
         self.append(row)
 
@@ -342,3 +389,8 @@ class ProfileWriter:
             )
         self._file.write(line)
         self._file.flush()
+
+
+def _row_of(reading: Reading, kind: Kind) -> str:
+    special = {"reference": reading.is_reference, "inside": reading.is_inside, "energy": reading.is_energy}
+    return next((row for row, holds in special.items() if holds), kind)

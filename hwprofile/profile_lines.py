@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from devices.agent import strict_json
 from devices.circumstances import checked
+from devices.measurement import EnergySource
 from devices.schedule import Goal
 from hwprofile.errors import UserError
 
@@ -22,6 +23,7 @@ LARGEST_COUNT = 1_000_000_000
 UNITS = {
     "wall_ns": "nanoseconds of one sample, all of its inferences together",
     "cpu_ns": "nanoseconds of the timing thread during the same sample",
+    "energy_uj": "microjoules of all `runs` together, what an idle target uses included; idle_uj in idle_ns",
     "runs_per_sample": "inferences in one sample; latency is wall_ns / runs_per_sample",
     "h2d_ns": "nanoseconds of copying the inputs of one inference to the device, where it tells",
     "d2h_ns": "nanoseconds of copying its outputs back, where it tells",
@@ -46,6 +48,7 @@ class Header:
         goal: precision and rounds aimed at.
         inline: whether times inside networks are wanted too.
         created: UTC, ISO 8601.
+        energy: what tells the energy of graphs; None where that is not wanted.
     """
 
     device: str
@@ -56,6 +59,7 @@ class Header:
     goal: Goal
     inline: bool = False
     created: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    energy: EnergySource | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a field of another type, or circumstances that no device tells."""
@@ -82,7 +86,9 @@ class Header:
             goal = Goal(**fields["goal"])
         except TypeError as error:
             raise ValueError(f"the goal is malformed: {error}") from error
-        return cls(**{**{name: fields[name] for name in names}, "goal": goal})
+        told = fields.get("energy")  # profiles of before energy could be read have no such field
+        energy = None if told is None else EnergySource.from_json(told)
+        return cls(**{**{name: fields[name] for name in names}, "goal": goal, "energy": energy})
 
 
 def read_lines(path: Path) -> Iterator[bytes]:

@@ -32,6 +32,7 @@ def replay_device(path: Path) -> ReplayDevice:
         {**identity, "recording": f"of {profile.header.created}, {digest}"},
         profile.header.software,
         [recorded_round(profile, number) for number in sorted(profile.ends)],
+        source=profile.header.energy,
     )
 
 
@@ -39,12 +40,14 @@ def recorded_round(profile: Profile, number: int) -> Recorded:
     """What a profile holds of one round."""
     visits = {name: rounds.get(number) for name, rounds in profile.visits.items()}
     insides = {name: rounds.get(number) for name, rounds in profile.insides.items()}
+    energies = {name: rounds.get(number) for name, rounds in profile.energies.items()}
     return Recorded(
         {name: visit for name, visit in visits.items() if visit is not None},
         profile.reference_name or "",
         tuple(profile.references.get(number, ())),
         {name: times for name, times in insides.items() if times is not None},
         profile.ends[number].conditions,
+        {name: energy for name, energy in energies.items() if energy is not None},
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from hwprofile.budget import Budget, in_words
 from hwprofile.display import table
+from hwprofile.energy import Energy
 from hwprofile.learning.scores_and_weights import ExportedNetwork
 from hwprofile.profile import Profile
 from hwprofile.specialize import Candidate, Specialization
@@ -54,7 +55,9 @@ class Result:
     @property
     def holds_budget(self) -> bool | None:
         """Whether the measured network holds every budget; None when nothing was measured."""
-        return None if self.found.outcome is None else self.found.outcome.holds
+        if self.found.outcome is None:
+            return None
+        return self.found.outcome.holds and self.found.holds_energy is not False
 
     def to_json(self) -> dict[str, Any]:
         """The result as JSON values; every quantity's name carries its unit."""
@@ -76,6 +79,7 @@ class Result:
             "binding": found.binding,
             "predicted_ms": _interval_json(chosen.predicted),
             "measured_ms": None if measured is None else _interval_json(measured),
+            **self._energy_json(),
             "holds_budget": self.holds_budget,
             "score": chosen.score,
             "score_kind": self.score_kind,
@@ -101,7 +105,22 @@ class Result:
             for budget in self.budgets
             if budget.quantity in COMPLEXITIES
         }
+        if self.found.budget_mj is not None:
+            limits = {"energy_mj": self.found.budget_mj, **limits}
         return limits if self.found.budget_ms is None else {"latency_ms": self.found.budget_ms, **limits}
+
+    def _energy_json(self) -> dict[str, Any]:
+        """What is known of the winner's energy; nothing where its profile was made without."""
+        found, predicted = self.found, self.found.chosen.predicted_energy
+        if predicted is None:
+            return {}
+        measured = found.measured_energy
+        return {
+            "predicted_mj": predicted.to_json(),
+            "measured_mj": None if measured is None else measured.to_json(),
+            "holds_energy_budget": found.holds_energy,
+            "energy_source": self.profile.header.energy and self.profile.header.energy.to_json(),
+        }
 
     def _loop_json(self) -> dict[str, Any] | None:
         outcome = self.found.outcome
@@ -191,10 +210,13 @@ class Result:
         found, lines = self.found, []
         if found.outcome is None:
             lines.append("predicted only: nothing was measured (--no-measure)")
-        elif found.budget_ms is None:
+        elif found.budget_ms is not None:
+            lines.append(self._holds_line())
+        elif found.budget_mj is None:
             lines.append("the limits on size hold exactly; latency was measured, not limited")
         else:
-            lines.append(self._holds_line())
+            lines.append("latency was measured, not limited")
+        lines += self._energy_lines()
         if found.level_change is not None and abs(found.level_change) > LEVEL_MOVED:
             lines.append(f"the device runs {found.level_change:+.1%} against its profile: canaries moved")
         why = self.profile.why_disturbed()
@@ -206,6 +228,29 @@ class Result:
                 f"({found.solve_ms:.1f} ms to solve)"
             )
         return [*lines, self.network.words()]
+
+    def _energy_lines(self) -> list[str]:
+        """What the winner uses, and whether it holds its energy budget."""
+        found, predicted = self.found, self.found.chosen.predicted_energy
+        if predicted is None:
+            return []
+        source = self.profile.header.energy
+        words = f"energy of an inference, idle included: predicted {_energy_words(predicted)}"
+        if found.measured_energy is not None:
+            words += f", measured {_energy_words(found.measured_energy)}"
+        words += f" ({source.name}: {source.scope})" if source else ""
+        if found.budget_mj is None or found.measured_energy is None:
+            return [words]
+        high, budget = (
+            in_words("energy_mj", value) for value in (found.measured_energy.high_mj, found.budget_mj)
+        )
+        if found.holds_energy:
+            return [words, f"holds the energy budget: measured at most {high} (95 %) of {budget}"]
+        return [
+            words,
+            f"does NOT hold the energy budget: measured up to {high} (95 %), the budget is {budget}: "
+            "allow more, or bench anew with --energy --fresh if the device was busy",
+        ]
 
     def _holds_line(self) -> str:
         found = self.found
@@ -236,9 +281,16 @@ def _interval_words(latency: Latency) -> str:
     return f"{words} ±{half:.1%}"
 
 
+def _energy_words(energy: Energy) -> str:
+    half = (energy.high_mj - energy.low_mj) / (2 * energy.median_mj)
+    return f"{in_words('energy_mj', energy.median_mj)} ±{half:.1%}"
+
+
 def _candidate_json(candidate: Candidate) -> dict[str, Any]:
+    energy = candidate.predicted_energy
     return {
         "architecture": str(candidate.architecture),
         "score": candidate.score,
         "predicted_ms": _interval_json(candidate.predicted),
+        **({} if energy is None else {"predicted_mj": energy.to_json()}),
     }

@@ -21,7 +21,15 @@ from devices.engine_store import EngineStore
 from devices.runtimes.catalog import RUNTIMES
 from devices.schedule import Goal
 from hwprofile import display, places
-from hwprofile.bench import BenchReport, Subject, bench, check_fits, device_header
+from hwprofile.bench import (
+    BenchOptions,
+    BenchReport,
+    EnergyUnknown,
+    Subject,
+    bench,
+    check_fits,
+    device_header,
+)
 from hwprofile.budget import Budget
 from hwprofile.catalog import (
     default_table,
@@ -30,7 +38,8 @@ from hwprofile.catalog import (
     unfinished_path,
 )
 from hwprofile.doctor import Diagnosis, diagnose
-from hwprofile.errors import BudgetInfeasible, DeviceUnreachable, UserError
+from hwprofile.energy import SpaceEnergy
+from hwprofile.errors import BadInput, BudgetInfeasible, DeviceUnreachable, UserError
 from hwprofile.front import Front, front_of
 from hwprofile.latency import SpaceLatency
 from hwprofile.learning.scores_and_weights import ScoresAndWeights
@@ -131,6 +140,7 @@ class Session:
         goal: how precisely.
         calibrate: whole networks that the solver picks for calibration.
         inline: whether block times are read inside running networks too.
+        energy: whether the energy of every graph is read too.
         quiet: no progress, no notices.
     """
 
@@ -138,6 +148,7 @@ class Session:
     goal: Goal = Goal()
     calibrate: int = 10
     inline: bool = False
+    energy: bool = False
     quiet: bool = False
 
     def bench(
@@ -157,6 +168,7 @@ class Session:
         Raises:
             UserError: a name or file is unusable, or `out` holds another device's profile.
             DeviceUnreachable: the device's agent cannot be started.
+            EnergyUnknown: energy is wanted, and the device does not tell any.
         """
         subject: Subject
         if files is not None:
@@ -173,7 +185,7 @@ class Session:
         if out is not None and fresh and out.exists():
             raise UserError(f"{out} exists: with --fresh give a new --out, or leave --out away")
         with self._progress(f"bench {subject.name}") as progress:
-            report = bench(self.device, subject, path, self.goal, progress)
+            report = bench(self.device, subject, path, self.goal, progress, BenchOptions(energy=self.energy))
         self._tell(report.profile.notice)
         if report.was_finished:
             self._tell(f"{path} was finished {places.age_in_words(path)} ago; measure anew with --fresh")
@@ -181,10 +193,11 @@ class Session:
 
     def _path(self, subject: Subject, *, fresh: bool) -> Path:
         if not fresh:
-            known = finished_profile(self.device, subject.name, subject.first(), inline=subject.inline)
+            wanted = {"inline": subject.inline, "energy": self.energy}
+            known = finished_profile(self.device, subject.name, subject.first(), **wanted)
             if known is not None:
                 return known.path
-            unfinished = unfinished_path(self.device, subject.name, subject.first(), inline=subject.inline)
+            unfinished = unfinished_path(self.device, subject.name, subject.first(), **wanted)
             if unfinished is not None:
                 return unfinished
         return places.fresh_profile_path(self.device.name, subject.name, self.device.settings)
@@ -194,6 +207,11 @@ class Session:
         if path is not None:
             profile = Profile.load(path)
             self._tell(profile.notice)
+            if self.energy and profile.header.energy is None:
+                raise EnergyUnknown(
+                    f"no energy source on this device was read for {path}; measure anew: "
+                    "hwprofile bench --energy (where energy comes from: docs/energy.md)"
+                )
             if not profile.finished:
                 self._tell(f"{path} is unfinished; `hwprofile bench --out {path}` goes on with it")
             here = device_header(self.device, profile.header.subject).identity
@@ -201,7 +219,9 @@ class Session:
             if differences:
                 self._tell(f"{path} was measured elsewhere ({'; '.join(differences)}): answers are for there")
             return profile
-        known = finished_profile(self.device, space.name, space.keyed_blocks, inline=self.inline)
+        known = finished_profile(
+            self.device, space.name, space.keyed_blocks, inline=self.inline, energy=self.energy
+        )
         return known or self.bench(space_name).profile
 
     def specialize(
@@ -220,18 +240,30 @@ class Session:
 
         Raises:
             BudgetInfeasible: no network holds the budgets; the message gives the smallest reachable value.
+            BadInput: energy is limited, and the device or the profile tells none.
             UserError: something named is unusable.
         """
         for budget in budgets:
             self._tell(budget.notice)
+        limited = next((budget.text for budget in budgets if budget.quantity == "energy_mj"), None)
+        if limited is not None and not self.energy:
+            try:
+                return replace(self, energy=True).specialize(
+                    space_name, profile_path, source, budgets, measure=measure, out=out
+                )
+            except EnergyUnknown as error:
+                raise BadInput(f"budget {limited}: {error}") from error
         space = space_named(space_name)
         supernet, scores = source.found(space, self._tell)
         profile = self.profile(space, space_name, profile_path)
         if measure and profile_path is not None:  # one that was found or benched here fits already
             check_fits(
-                profile, device_header(self.device, space.name), "measure with --device, or --no-measure"
+                profile,
+                device_header(self.device, space.name, energy=self.energy),
+                "measure with --device, or --no-measure",
             )
-        specializer = Specializer(SpaceLatency.from_profile(profile, space), scores, budgets)
+        energy = self._space_energy(profile, space)
+        specializer = Specializer(SpaceLatency.from_profile(profile, space), scores, budgets, energy)
         if not specializer.binding:
             self._tell(specializer.not_binding_words())
         found = self._specialization(specializer, profile, space_name, measure=measure)
@@ -251,7 +283,8 @@ class Session:
                 return specializer.from_model()
             subject = self._subject(specializer.space, space_name)
             with self._progress("measure winners") as progress:
-                return specializer.from_measurements(Verifier(self.device, subject, profile, progress))
+                verifier = Verifier(self.device, subject, profile, progress, self.energy)
+                return specializer.from_measurements(verifier)
         except Infeasible as error:
             raise BudgetInfeasible(specializer.infeasible_words(error)) from error
 
@@ -274,22 +307,28 @@ class Session:
         space = space_named(space_name)
         profile = self.profile(space, space_name, profile_path)
         if profile_path is not None:
-            check_fits(profile, device_header(self.device, space.name), "validate on the device it is of")
+            header = device_header(self.device, space.name, energy=self.energy)
+            check_fits(profile, header, "validate on the device it is of")
         model = SpaceLatency.from_profile(profile, space)
         with self._progress("validate") as progress:
-            verifier = Verifier(self.device, self._subject(space, space_name), profile, progress)
+            subject = self._subject(space, space_name)
+            verifier = Verifier(self.device, subject, profile, progress, self.energy)
             return validate(profile, model, verifier, networks, processes, seed)
 
     def predict(self, space_name: str, profile_path: Path | None, networks: Path) -> str:
         """Predicted latencies of the networks in a CSV file (`arch`), as CSV: one row each, in order.
+
+        Where the profile holds energies, a column `energy_mj` predicts these too.
 
         Raises:
             UserError: the file has no column `arch`, or a row names no network of the space.
         """
         space = space_named(space_name)
         names, ops = ops_in(networks, space)
-        latency = SpaceLatency.from_profile(self.profile(space, space_name, profile_path), space)
-        return latencies_csv(names, *latency.predict_ops(ops))
+        profile = self.profile(space, space_name, profile_path)
+        latency, energy = SpaceLatency.from_profile(profile, space), self._space_energy(profile, space)
+        notes = {} if energy is None else {"energy_mj": energy.predict_ops(ops).tolist()}
+        return latencies_csv(names, *latency.predict_ops(ops), notes)
 
     def predict_onnx(
         self, files: Sequence[Path], profile_path: Path | None
@@ -303,6 +342,16 @@ class Session:
 
         profile = newest_profile(self.device) if profile_path is None else Profile.load(profile_path)
         return predictions(files, model_of(profile)), profile
+
+    def _space_energy(self, profile: Profile, space: SearchSpace) -> SpaceEnergy | None:
+        """The energy model; where energy was not asked for, a profile that lacks some is no error."""
+        try:
+            return SpaceEnergy.from_profile(profile, space)
+        except UserError as error:
+            if self.energy:
+                raise
+            self._tell(f"energies are left out: {error}")
+            return None
 
     def _subject(self, space: SearchSpace, origin: str) -> SpaceSubject:
         if self.inline and not RUNTIMES[self.device.settings.runtime].profiles_nodes:

@@ -22,6 +22,7 @@ PARTS = {
 """What some devices tell beside the latency, and in words."""
 COLUMNS = {**{f"{part}_ms": part for part in PARTS}, "share": "share"}
 """Columns that only some profiles have."""
+ENERGY_COLUMNS = ["mJ", "± mJ", "dynamic mJ"]
 
 
 def to_json(profile: Profile) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def to_json(profile: Profile) -> dict[str, Any]:
     for name in _in_order(profile):
         verdict = profile.verdict(name)
         summary = {} if verdict.summary is None else asdict(verdict.summary)
+        energy = profile.energy_summary(name)
         rows.append(
             {
                 "name": name,
@@ -40,6 +42,7 @@ def to_json(profile: Profile) -> dict[str, Any]:
                 **{f"{part}_ms": part_ms(profile.usable_visits(name), f"{part}_ns") for part in PARTS},
                 "notes": _notes(profile, name),
                 "share": shares.get(name),
+                **({} if energy is None else {"energy": asdict(energy)}),
             }
         )
     return {
@@ -49,6 +52,7 @@ def to_json(profile: Profile) -> dict[str, Any]:
         "created": profile.header.created,
         "identity": dict(profile.header.identity),
         "software": dict(profile.header.software),
+        "energy": profile.header.energy and profile.header.energy.to_json(),
         "finished": profile.finished,
         "rounds": len(profile.ends),
         "disturbed_rounds": {
@@ -71,8 +75,11 @@ def for_people(profile: Profile) -> str:
         if rows:
             told = [name for name in COLUMNS if any(row[name] is not None for row in rows)]
             header = [kind, "median", "95 % interval", "±", "spread", "processes", "status"]
-            header += [COLUMNS[name] for name in told]
-            parts.append(table(header, [_cells(row) + _more_cells(row, told) for row in rows]))
+            with_energy = any("energy" in row for row in rows)
+            header += [COLUMNS[name] for name in told] + (ENERGY_COLUMNS if with_energy else [])
+            energies = [_energy_cells(row) if with_energy else [] for row in rows]
+            cells = [_cells(row) + _more_cells(row, told) for row in rows]
+            parts.append(table(header, [line + more for line, more in zip(cells, energies, strict=True)]))
     parts.append(_definition(facts["graphs"]))
     errors = [f"{name}: {found[-1]}" for name, found in profile.errors.items()]
     if errors:
@@ -85,6 +92,8 @@ def _heading(profile: Profile, facts: Mapping[str, Any]) -> str:
     status = profile.status_counts()
     counts = ", ".join(f"{status[name]} {name}" for name in STATUSES if name in status)
     quiet = "measured in quiet" if facts["quiet"] else f"DISTURBED: {facts['why_disturbed']}"
+    if profile.header.energy is not None:
+        quiet += f"\nenergy: {profile.header.energy.name}, {profile.header.energy.scope}, idle included"
     end = "" if profile.finished else "; unfinished: the same bench goes on with it"
     return (
         f"{profile.header.subject} on {profile.header.device}, {profile.header.created}\n{identity}\n"
@@ -127,6 +136,14 @@ def _more_cells(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
         "–" if value is None else f"{value:.1%}" if name == "share" else f"{value:.4f} ms"
         for name, value in values
     ]
+
+
+def _energy_cells(row: Mapping[str, Any]) -> list[str]:
+    energy = row.get("energy")
+    if energy is None:
+        return ["–"] * 3
+    half = (energy["high_mj"] - energy["low_mj"]) / (2 * energy["median_mj"])
+    return [f"{energy['median_mj']:.4g}", f"{half:.1%}", f"{energy['dynamic_mj']:.4g}"]
 
 
 def _in_order(profile: Profile) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from devices.statistics import interval
 from hwprofile.display import table
+from hwprofile.energy import Energy, SpaceEnergy
 from hwprofile.errors import UserError
 from hwprofile.latency import SpaceLatency, network_timings, raw_cost
 from hwprofile.profile import Profile
@@ -38,6 +39,7 @@ class Validation:
         predicted: what the model said.
         baselines: predictions of simpler models, by name, milliseconds.
         level_change: how much slower the device is now than in the profile, by its canaries.
+        energies: measured and predicted energies of the networks; None where energy was not asked for.
     """
 
     profile: Profile
@@ -48,6 +50,7 @@ class Validation:
     predicted: Sequence[Latency]
     baselines: Mapping[str, Sequence[float]]
     level_change: float
+    energies: tuple[Sequence[Energy], Sequence[Energy]] | None = None
 
     @property
     def accuracy(self) -> Accuracy:
@@ -65,6 +68,15 @@ class Validation:
         low, high = ([getattr(found, end) for found in self.predicted] for end in ("low_ms", "high_ms"))
         return coverage(low, high, self.measured_ms)
 
+    @property
+    def energy_accuracy(self) -> dict[str, float] | None:
+        """Agreement of the energy model with the measurement, and how often its interval holds it."""
+        if self.energies is None:
+            return None
+        measured, predicted = ([found.median_mj for found in side] for side in self.energies)
+        low, high = ([getattr(found, end) for found in self.energies[1]] for end in ("low_mj", "high_mj"))
+        return {**asdict(accuracy(predicted, measured)), "interval_coverage": coverage(low, high, measured)}
+
     def to_json(self) -> dict[str, Any]:
         """The validation as JSON values."""
         return {
@@ -77,9 +89,10 @@ class Validation:
             "baselines": {
                 name: asdict(accuracy(ms, self.measured_ms)) for name, ms in self.baselines.items()
             },
-            "table": "+".join(self.model.table.times),
+            "table": "+".join(self.model.table.measures),
             "held_out_mape": dict(self.model.held_out),
             "level_change": self.level_change,
+            **({} if self.energies is None else {"energy": self.energy_accuracy}),
             "why_disturbed": self.profile.why_disturbed(),
             "measurements": [
                 {
@@ -117,9 +130,15 @@ class Validation:
             table(header, cells),
             "",
             f"the model's 95 % interval holds {self.interval_coverage:.0%} of them",
-            f"table of block times: {' + '.join(self.model.table.times)}{chosen}",
+            f"table of block times: {' + '.join(self.model.table.measures)}{chosen}",
             f"level of the device since its profile: {self.level_change:+.1%}",
         ]
+        energy = self.energy_accuracy
+        if energy is not None:
+            lines.append(
+                f"energy: bias {energy['bias']:+.2%}, MAPE {energy['mape']:.2%}, Spearman "
+                f"{energy['spearman']:.3f}; its 95 % interval holds {energy['interval_coverage']:.0%}"
+            )
         why = self.profile.why_disturbed()
         return "\n".join([*lines, *([f"DISTURBED profile: {why}"] if why else [])])
 
@@ -152,7 +171,18 @@ def validate(
         model.predict(networks),
         _baselines(profile, model, networks),
         verifier.levels[-1],
+        _energies(profile, networks, verifier),
     )
+
+
+def _energies(
+    profile: Profile, networks: Sequence[Architecture], verifier: Verifier
+) -> tuple[list[Energy], list[Energy]] | None:
+    """Measured and predicted energies, where they were asked for."""
+    model = SpaceEnergy.from_profile(profile, networks[0].space) if verifier.with_energy else None
+    if model is None:
+        return None
+    return [verifier.energies[str(one)] for one in networks], [model.predict(one) for one in networks]
 
 
 def _fresh_networks(space: SearchSpace, profile: Profile, count: int, seed: int) -> list[Architecture]:
@@ -184,7 +214,7 @@ def _baselines(
     measured = [model.space.parse(name) for name in profile.of_kind("network") if profile.usable_visits(name)]
     if len({macs.total(network.ops) for network in measured}) > 1:
         line = SizeLine().fit(
-            [macs.total(network.ops) for network in measured], [timing.latency_ms for timing in timings]
+            [macs.total(network.ops) for network in measured], [timing.cost for timing in timings]
         )
         found["macs"] = line.predict([macs.total(network.ops) for network in networks]).tolist()
     return found

@@ -9,11 +9,12 @@ import numpy as np
 
 from devices.connection import DeviceError
 from devices.device import Device
-from devices.measurement import Graph, Visit
+from devices.measurement import EnergyVisit, Graph, Visit
 from devices.patience import Patience
 from devices.rounds import Round
 from devices.statistics import interval, level_change, visit_ms
 from hwprofile.bench import Progress
+from hwprofile.energy import Energy
 from hwprofile.errors import DeviceUnreachable
 from hwprofile.profile import Profile
 from hwprofile.subjects import SpaceSubject
@@ -30,7 +31,9 @@ class Verifier:
         subject: gives the graphs.
         profile: its canaries tell whether the machine's level has moved since.
         progress: told after every network.
+        with_energy: whether the energy of the networks is read too.
         levels: the level's change read at each measurement, 0.05 for 5 % slower than in the profile.
+        energies: energy of every network, of its last measurement.
         rng: gives the order.
         patience: how long a device that went away is waited for.
     """
@@ -39,7 +42,9 @@ class Verifier:
     subject: SpaceSubject
     profile: Profile
     progress: Progress
+    with_energy: bool = False
     levels: list[float] = field(default_factory=list)
+    energies: dict[str, Energy] = field(default_factory=dict)
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     patience: Patience = Patience()
 
@@ -55,13 +60,17 @@ class Verifier:
         """One median a process for every network, milliseconds; reads the level along."""
         names = [str(architecture) for architecture in architectures]
         canaries = [name for name in self._canaries() if name not in names]
-        visits = self._visits([*names, *canaries], processes)
+        visits = self._visits(names, canaries, processes)
         self.levels.append(self._level({name: visits[name] for name in self._canaries()}))
         return [[visit_ms(visit) for visit in visits[name]] for name in names]
 
-    def _visits(self, names: Sequence[str], processes: int) -> Mapping[str, list[Visit]]:
-        graphs = [self._graph(name) for name in names]
-        visits: dict[str, list[Visit]] = {name: [] for name in names}
+    def _visits(
+        self, names: Sequence[str], canaries: Sequence[str], processes: int
+    ) -> Mapping[str, list[Visit]]:
+        graphs = [self._graph(name) for name in (*names, *canaries)]
+        powered = graphs[: len(names)] if self.with_energy else []
+        visits: dict[str, list[Visit]] = {graph.name: [] for graph in graphs}
+        energies: dict[str, list[EnergyVisit]] = {graph.name: [] for graph in powered}
         for number in range(processes):
             try:
                 measuring = Round(
@@ -70,20 +79,24 @@ class Verifier:
                     self.subject.reference(),
                     self.rng,
                     number,
+                    powered=powered,
                     identity=self.profile.header.identity,
                     patience=self.patience,
                     tell=self.progress.notice,
                 )
                 for reading in measuring.readings():
-                    if reading.visit is None:
+                    if reading.error is not None:
                         raise DeviceUnreachable(
                             f"device {self.device.name}, {reading.graph}: {reading.error}"
                         )
-                    if not reading.is_reference:
+                    if reading.energy is not None:
+                        energies[reading.graph].append(reading.energy)
+                    elif reading.visit is not None and not reading.is_reference:
                         visits[reading.graph].append(reading.visit)
-                        self._tell(number, visits, len(names) * processes)
+                        self._tell(number, visits, len(graphs) * processes)
             except DeviceError as error:
                 raise DeviceUnreachable(f"device {self.device.name}: {error}") from error
+        self.energies |= {name: Energy.measured(found) for name, found in energies.items()}
         return visits
 
     def _tell(self, number: int, visits: Mapping[str, list[Visit]], total: int) -> None:

@@ -1,4 +1,4 @@
-"""The additive latency table with a calibration on whole networks.
+"""The additive table of latencies, or of energies, with a calibration on whole networks.
 
 A block timed alone in a hot loop flatters a network in some ways (inside it, weights and activations have
 left the caches) and blames it in others (a call of the runtime has a price that a network pays once). So a
@@ -8,8 +8,9 @@ network is
 
 fitted on whole networks measured in the same profile, with weak priors that leave the plain sum where there
 is no evidence. The result is additive again: one corrected cost per block. The model knows only named
-numbers. A block's latency may be the one alone, the one read inside whole networks, or both: `chosen_table`
-takes what predicts held-out networks best.
+numbers, and no unit: energies are fitted in millijoules as latencies are in milliseconds. A block's latency
+may be the one alone, the one read inside whole networks, or both: `chosen_table` takes what predicts held-out
+networks best.
 
 The contract is that of scikit-learn, with networks as sequences of block keys: the constructor stores, `fit`
 learns, what was learned ends in `_`, `predict`, `predict_interval`, `score`. scikit-learn is not imported.
@@ -30,13 +31,13 @@ Blocks: TypeAlias = Mapping[str, Mapping[str, float]]
 """Named numbers of every block, by its key."""
 
 CONFIDENCE = 0.95
-ALONE, INSIDE = "latency_ms", "inside_ms"
-"""Named numbers of a block: its latency alone, and inside whole networks."""
+ALONE, INSIDE, ENERGY = "latency_ms", "inside_ms", "energy_mj"
+"""Named numbers of a block: its latency alone, and inside whole networks; its energy alone."""
 FEATURES = ("blocks", "weight_bytes", "activation_bytes")
 """Further ones: 1, and what it moves."""
-SLOPES, SLOPE_SD = {ALONE: 1.05, INSIDE: 1.0}, 0.15
+SLOPES, SLOPE_SD = {ALONE: 1.05, INSIDE: 1.0, ENERGY: 1.05}, 0.15
 FEATURE_SD = 0.03
-"""Prior spread of what a feature other than latency adds to a network, relative to the network's latency."""
+"""Prior spread of what a feature other than the measures adds to a network, relative to its cost."""
 INTERCEPT_SD = 0.05
 NOISE_SD, NOISE_WEIGHT = 0.015, 5
 """Prior of the relative residuals, worth so many networks."""
@@ -46,7 +47,7 @@ LEVEL_SD = 0.01
 """How far a machine's level moves between a profile and a later measurement: the mean errors of ten models,
 each held against networks measured right after its profile, scatter by 1.4 %; its processes explain 0.6 %."""
 SMALLEST_SHARE = 0.2
-"""A corrected block is never cheaper than this share of its latency alone."""
+"""A corrected block is never cheaper than this share of what was measured of it."""
 UNCALIBRATED_HALF_WIDTH = 0.5
 FEWEST_TO_CHOOSE = 6
 """Networks from which leaving one out says which table is better."""
@@ -59,50 +60,50 @@ class MissingBlock(KeyError):
 
     def __init__(self, key: str) -> None:
         """Store the key."""
-        super().__init__(f"the table has no latency for block {key}")
+        super().__init__(f"the table has nothing for block {key}")
         self.key = key
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkTiming:
-    """A measured whole network: the keys of its blocks and one median a process, milliseconds."""
+class MeasuredNetwork:
+    """A measured whole network: the keys of its blocks and one median a process."""
 
     keys: tuple[str, ...]
-    process_ms: tuple[float, ...]
+    process_costs: tuple[float, ...]
 
     @property
-    def latency_ms(self) -> float:
+    def cost(self) -> float:
         """Median over processes."""
-        return float(np.median(self.process_ms))
+        return float(np.median(self.process_costs))
 
 
 class CalibratedTable:
-    """Sum of block latencies, corrected by whole networks.
+    """Sum of block latencies or energies, corrected by whole networks.
 
     Args:
-        blocks: `times` and `FEATURES` of every block, by key.
-        times: which latencies of a block are used: `ALONE`, `INSIDE` or both.
+        blocks: `measures` and `FEATURES` of every block, by key.
+        measures: what was measured of a block: `ALONE`, `INSIDE` or both, or `ENERGY`.
 
     Attributes:
-        features_: `times` and `FEATURES` of every block, by key.
-        coefficients_: what one unit of each feature adds, and the intercept last, milliseconds.
+        features_: `measures` and `FEATURES` of every block, by key.
+        coefficients_: what one unit of each feature adds, and the intercept last.
         covariance_: of the coefficients; nan where nothing calibrates.
-        block_ms_: corrected cost of every block, by key.
-        intercept_ms_: what every network pays once.
+        block_costs_: corrected cost of every block, by key.
+        intercept_: what every network pays once.
         residual_sd_: relative spread of the calibration networks around the fit; nan where there are none.
         process_sd_: relative spread between processes, of the typical network.
         processes_: in how many processes a calibration network was measured, the median over networks.
         networks_: how many networks calibrate; with none the table is the plain sum.
     """
 
-    def __init__(self, blocks: Blocks, times: Sequence[str] = (ALONE,)) -> None:
+    def __init__(self, blocks: Blocks, measures: Sequence[str] = (ALONE,)) -> None:
         """Store what is given."""
         self.blocks = blocks
-        self.times = times
+        self.measures = measures
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's arguments by name; `deep` is scikit-learn's, and there is nothing below."""
-        return {"blocks": self.blocks, "times": self.times}
+        return {"blocks": self.blocks, "measures": self.measures}
 
     def set_params(self, **params: Any) -> Self:
         """Replace arguments of the constructor; ValueError for a name that it lacks."""
@@ -117,80 +118,80 @@ class CalibratedTable:
         X: Sequence[Sequence[str]] = (),
         y: ArrayLike = (),
         *,
-        process_ms: Sequence[Sequence[float]] | None = None,
+        process_costs: Sequence[Sequence[float]] | None = None,
     ) -> Self:
         """Learn from measured networks; from none, the plain sum.
 
         Args:
             X: (networks,) the keys of the blocks of each.
-            y: (networks,) their latencies, milliseconds.
-            process_ms: of each network, one median a process, for the spread between processes; None where
+            y: (networks,) their latencies or energies.
+            process_costs: of each network, one median a process, for the spread between processes; None where
                 each was measured in one process.
 
         Raises:
             MissingBlock: a network has a block that `blocks` lacks.
-            ValueError: unlike numbers of networks, or a latency that is not above 0.
+            ValueError: unlike numbers of networks, or a cost that is not above 0.
         """
-        times_ms = np.asarray(y, np.float64)
-        processes = [[ms] for ms in times_ms] if process_ms is None else process_ms
-        if times_ms.shape != (len(X),) or len(processes) != len(X):
-            raise ValueError(f"{len(X)} networks, latencies {times_ms.shape}, processes of {len(processes)}")
-        if not (np.isfinite(times_ms) & (times_ms > 0)).all():
-            raise ValueError("latencies are milliseconds above 0")
+        costs = np.asarray(y, np.float64)
+        processes = [[ms] for ms in costs] if process_costs is None else process_costs
+        if costs.shape != (len(X),) or len(processes) != len(X):
+            raise ValueError(f"{len(X)} networks, costs {costs.shape}, processes of {len(processes)}")
+        if not (np.isfinite(costs) & (costs > 0)).all():
+            raise ValueError("costs are above 0")
         self.networks_ = len(X)
         self.process_sd_ = _typical_process_sd(processes)
         self.processes_ = float(np.median([len(found) for found in processes] or [1]))
         self.features_ = {
-            key: np.array([numbers[name] for name in (*self.times, *FEATURES)])
+            key: np.array([numbers[name] for name in (*self.measures, *FEATURES)])
             for key, numbers in self.blocks.items()
         }
         if self.networks_:
-            self._calibrate(self.network_features(X), times_ms)
+            self._calibrate(self.network_features(X), costs)
         else:
             self.coefficients_ = np.concatenate([self._prior(1.0), np.zeros(len(FEATURES) + 1)])
             self.covariance_ = np.full((len(self.coefficients_),) * 2, np.nan)
             self.residual_sd_ = float("nan")
-        self.intercept_ms_ = float(self.coefficients_[-1])
-        self.block_ms_ = {
+        self.intercept_ = float(self.coefficients_[-1])
+        self.block_costs_ = {
             key: max(
                 float(numbers @ self.coefficients_[:-1]),
-                SMALLEST_SHARE * float(numbers[: len(self.times)].min()),
+                SMALLEST_SHARE * float(numbers[: len(self.measures)].min()),
             )
             for key, numbers in self.features_.items()
         }
         return self
 
     def _prior(self, slope: float | None = None) -> Floats:
-        """What a millisecond of each of `times` adds to a network before any was measured."""
-        return np.array([slope or SLOPES[name] for name in self.times]) / len(self.times)
+        """What a unit of each of `measures` adds to a network before any was measured."""
+        return np.array([slope or SLOPES[name] for name in self.measures]) / len(self.measures)
 
-    def _calibrate(self, features: Floats, times_ms: Floats) -> None:
+    def _calibrate(self, features: Floats, costs: Floats) -> None:
         """Least squares of relative residuals with the priors; the noise is estimated along."""
         scale = np.maximum(features.mean(axis=0), 1e-12)
-        typical_ms = times_ms.mean()
-        moved = scale[len(self.times) : -1]
+        typical = costs.mean()
+        moved = scale[len(self.measures) : -1]
         prior_sd = np.concatenate(
-            [[SLOPE_SD] * len(self.times), FEATURE_SD * typical_ms / moved, [INTERCEPT_SD * typical_ms]]
+            [[SLOPE_SD] * len(self.measures), FEATURE_SD * typical / moved, [INTERCEPT_SD * typical]]
         )
         prior = np.concatenate([self._prior(), np.zeros(len(FEATURES) + 1)])
-        design = features / times_ms[:, None]
+        design = features / costs[:, None]
         sd = NOISE_SD
         for _ in range(5):
             precision = design.T @ design / sd**2 + np.diag(prior_sd**-2.0)
             self.coefficients_ = np.linalg.solve(precision, design.sum(axis=0) / sd**2 + prior / prior_sd**2)
             residuals = design @ self.coefficients_ - 1
-            freedom = len(times_ms) + NOISE_WEIGHT
+            freedom = len(costs) + NOISE_WEIGHT
             sd = float(np.sqrt((residuals @ residuals + NOISE_WEIGHT * NOISE_SD**2) / freedom))
         self.residual_sd_ = sd
         self.covariance_ = np.linalg.inv(precision)
 
     def network_features(self, X: Sequence[Sequence[str]]) -> Floats:
-        """Totals of `times` and `FEATURES`, and 1 for the intercept: (networks, coefficients).
+        """Totals of `measures` and `FEATURES`, and 1 for the intercept: (networks, coefficients).
 
         Raises:
             MissingBlock: a network has an unknown block.
         """
-        found = np.ones((len(X), len(self.times) + len(FEATURES) + 1))
+        found = np.ones((len(X), len(self.measures) + len(FEATURES) + 1))
         found[:, :-1] = 0.0
         for total, keys in zip(found, X, strict=True):
             for key in keys:
@@ -200,9 +201,9 @@ class CalibratedTable:
         return found
 
     def predict(self, X: Sequence[Sequence[str]]) -> Floats:
-        """Latencies of networks, milliseconds: (networks,); MissingBlock for an unknown block."""
+        """Costs of networks: (networks,); MissingBlock for an unknown block."""
         try:
-            return np.array([self.intercept_ms_ + sum(self.block_ms_[key] for key in keys) for keys in X])
+            return np.array([self.intercept_ + sum(self.block_costs_[key] for key in keys) for keys in X])
         except KeyError as error:
             raise MissingBlock(error.args[0]) from None
 
@@ -214,26 +215,26 @@ class CalibratedTable:
         """
         return self.interval_around(self.predict(X), self.network_features(X))
 
-    def interval_around(self, medians_ms: Floats, features: Floats) -> Floats:
-        """The same from predicted latencies and `network_features`: (networks, 2).
+    def interval_around(self, medians: Floats, features: Floats) -> Floats:
+        """The same from predicted costs and `network_features`: (networks, 2).
 
         The relative half width: scatter, what the fit leaves open, level, processes.
         """
         if not self.networks_:
-            factors = np.full(len(medians_ms), 1 + UNCALIBRATED_HALF_WIDTH)
-            return np.column_stack([medians_ms / factors, medians_ms * factors])
-        relative = features / medians_ms[:, None]
+            factors = np.full(len(medians), 1 + UNCALIBRATED_HALF_WIDTH)
+            return np.column_stack([medians / factors, medians * factors])
+        relative = features / medians[:, None]
         leverage = ((relative @ self.covariance_) * relative).sum(axis=1)
         # the networks of one profile share its processes, so more of them do not tell its level better
         level = self.process_sd_**2 / self.processes_ + LEVEL_SD**2
         variance = self.residual_sd_**2 + leverage + level + self.process_sd_**2 / CONFIRMING_PROCESSES
         factors = 1 + stdtrit(self.networks_ + NOISE_WEIGHT, 0.5 + CONFIDENCE / 2) * np.sqrt(variance)
-        return np.column_stack([medians_ms / factors, medians_ms * factors])
+        return np.column_stack([medians / factors, medians * factors])
 
     def score(self, X: Sequence[Sequence[str]], y: ArrayLike) -> float:
-        """Coefficient of determination of the predictions for measured latencies (networks,), milliseconds.
+        """Coefficient of determination of the predictions for measured costs (networks,).
 
-        As scikit-learn has it: where all latencies are equal it is 1 for exact predictions, else 0.
+        As scikit-learn has it: where all costs are equal it is 1 for exact predictions, else 0.
         """
         measured = np.asarray(y, np.float64)
         left = float(np.square(measured - self.predict(X)).sum())
@@ -242,18 +243,18 @@ class CalibratedTable:
 
 
 def fitted_table(
-    blocks: Blocks, networks: Sequence[NetworkTiming], times: Sequence[str] = (ALONE,)
+    blocks: Blocks, networks: Sequence[MeasuredNetwork], measures: Sequence[str] = (ALONE,)
 ) -> CalibratedTable:
-    """The table of these block latencies, calibrated on measured networks; MissingBlock as `fit`."""
-    return CalibratedTable(blocks, times).fit(
+    """The table of what was measured of blocks, calibrated on measured networks; MissingBlock as `fit`."""
+    return CalibratedTable(blocks, measures).fit(
         [network.keys for network in networks],
-        [network.latency_ms for network in networks],
-        process_ms=[network.process_ms for network in networks],
+        [network.cost for network in networks],
+        process_costs=[network.process_costs for network in networks],
     )
 
 
 def chosen_table(
-    blocks: Blocks, networks: Sequence[NetworkTiming]
+    blocks: Blocks, networks: Sequence[MeasuredNetwork]
 ) -> tuple[CalibratedTable, dict[str, float]]:
     """The table that predicts held-out networks best: of latencies alone, inside networks, or both.
 
@@ -268,21 +269,21 @@ def chosen_table(
     if not all(INSIDE in numbers for numbers in blocks.values()) or len(networks) < FEWEST_TO_CHOOSE:
         return fitted_table(blocks, networks), {}
     candidates = [(ALONE,), (INSIDE,), (ALONE, INSIDE)]
-    errors = {"+".join(times): _held_out_error(times, blocks, networks) for times in candidates}
-    best = min(candidates, key=lambda times: errors["+".join(times)])
+    errors = {"+".join(names): _held_out_error(names, blocks, networks) for names in candidates}
+    best = min(candidates, key=lambda names: errors["+".join(names)])
     return fitted_table(blocks, networks, best), errors
 
 
-def _held_out_error(times: Sequence[str], blocks: Blocks, networks: Sequence[NetworkTiming]) -> float:
+def _held_out_error(measures: Sequence[str], blocks: Blocks, networks: Sequence[MeasuredNetwork]) -> float:
     errors = []
     for index, network in enumerate(networks):
         others = [*networks[:index], *networks[index + 1 :]]
-        (found,) = fitted_table(blocks, others, times).predict([network.keys])
-        errors.append(abs(found / network.latency_ms - 1))
+        (found,) = fitted_table(blocks, others, measures).predict([network.keys])
+        errors.append(abs(found / network.cost - 1))
     return float(np.mean(errors))
 
 
-def _typical_process_sd(process_ms: Sequence[Sequence[float]]) -> float:
+def _typical_process_sd(process_costs: Sequence[Sequence[float]]) -> float:
     """Relative spread between processes, the median over networks: one disturbed process does not move it."""
-    found = [np.log(times).std(ddof=1) for times in process_ms if len(times) > 1]
+    found = [np.log(costs).std(ddof=1) for costs in process_costs if len(costs) > 1]
     return max(SMALLEST_PROCESS_SD, float(np.median(found))) if found else UNKNOWN_PROCESS_SD

@@ -40,7 +40,7 @@ class ChainTable:
             return np.zeros_like(self._fixed)
         (features,) = self.table.network_features([[key]])
         features[-1] = 0.0  # the intercept is in the fixed part
-        return np.append(self.table.block_ms_[key], features)
+        return np.append(self.table.block_costs_[key], features)
 
     def predict(self, X: NDArray[np.integer]) -> Floats:
         """Latencies of networks, milliseconds: (networks, layers) op indexes to (networks,).
@@ -57,14 +57,14 @@ class ChainTable:
     def predict_with_interval(self, X: NDArray[np.integer]) -> tuple[Floats, Floats]:
         """Both at once, for the price of one: (networks,) and (networks, 2); ValueError as `predict`."""
         self._check(X)
-        medians_ms, intervals_ms = np.empty(len(X)), np.empty((len(X), 2))
+        medians, intervals = np.empty(len(X)), np.empty((len(X), 2))
         for part in _chunks(len(X)):
             total = np.tile(self._fixed, (len(X[part]), 1))
             for layer, rows in enumerate(self._rows):
                 total += rows[X[part, layer]]
-            medians_ms[part] = total[:, 0]
-            intervals_ms[part] = self.table.interval_around(total[:, 0], total[:, 1:])
-        return medians_ms, intervals_ms
+            medians[part] = total[:, 0]
+            intervals[part] = self.table.interval_around(total[:, 0], total[:, 1:])
+        return medians, intervals
 
     def _check(self, X: NDArray[np.integer]) -> None:
         if X.ndim != 2 or X.shape[1] != len(self._rows):

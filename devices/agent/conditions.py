@@ -8,11 +8,13 @@ import os
 import time
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
-from devices.agent import identity, nvidia, system_files
+from devices.agent import boards, identity, nvidia, system_files
 
 CPUS = "/sys/devices/system/cpu"
 GROUPS = "/sys/fs/cgroup"
 SSH_SERVERS = ("sshd", "dropbear")
+COLDEST_C, HOTTEST_C = -40.0, 150.0
+"""What lies beyond is no temperature of a device that works."""
 
 
 def conditions() -> Dict[str, Any]:
@@ -22,13 +24,21 @@ def conditions() -> Dict[str, Any]:
         "processors": os.cpu_count(),
         "affinity": identity.affinity(),
         "temperature_c": _temperature_c(),
-        "power_mode": power_mode(),
+        "power_mode": boards.power_mode(),
+        "clocks_locked": boards.clocks_locked() if boards.is_jetson() else None,
+        "cooled_by": boards.cooled_by(),
         "memory_available_bytes": _memory_available_bytes(),
-        "gpus": nvidia.conditions(),
+        "gpus": _gpus(),
     }  # type: Dict[str, Any]
-    for part in (_load, _clocks, _processor_time, _own_time, _quota, _pressure):
+    for part in (_load, _clocks, _processor_time, _own_time, _quota, _pressure, boards.supply):
         state.update(part())
     return state
+
+
+def _gpus() -> Optional[List[Dict[str, Any]]]:
+    """Every GPU; a Jetson's, of which the management library knows little, from the board's own files."""
+    on_board = boards.gpu()
+    return nvidia.conditions() if on_board is None else [on_board]
 
 
 def _load() -> Dict[str, Any]:
@@ -89,7 +99,9 @@ def _temperature_c() -> Optional[float]:
     zones = system_files.entries("/sys/class/thermal", "thermal_zone")
     readings = [system_files.number(zone + "/temp") for zone in zones]
     known = [reading / 1000.0 for reading in readings if reading is not None]
-    return max(known) if known else None
+    # phones have zones that tell other things than degrees, or nothing useful
+    likely = [celsius for celsius in known if COLDEST_C < celsius < HOTTEST_C]
+    return max(likely) if likely else None
 
 
 def _processor_time() -> Dict[str, Any]:
@@ -216,19 +228,6 @@ def _pressure() -> Dict[str, Any]:
 def _memory_available_bytes() -> Optional[int]:
     kilobytes = system_files.fields("/proc/meminfo", ":").get("memavailable", "").split()
     return int(kilobytes[0]) * 1024 if kilobytes else None
-
-
-def power_mode() -> Optional[str]:
-    """Power mode of an NVIDIA Jetson, by its name in the board's table (`MAXN`, `15W`)."""
-    status = system_files.read("/var/lib/nvpmodel/status")  # "pmode:0002 fmode:quiet"
-    if not status:
-        return None
-    number = status.partition("pmode:")[2].split(" ")[0].lstrip("0") or "0"
-    for line in (system_files.read("/etc/nvpmodel.conf") or "").splitlines():
-        words = dict(word.split("=", 1) for word in line.strip(" <>").split() if "=" in word)
-        if line.lstrip().startswith("< POWER_MODEL") and words.get("ID") == number:
-            return words.get("NAME", number)
-    return number
 
 
 def _whole(text: Optional[str]) -> Optional[int]:

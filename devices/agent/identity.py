@@ -7,11 +7,15 @@ import os
 import platform
 from typing import Any, Dict, List, Optional
 
-from devices.agent import emulation, nvidia, system_files
+from devices.agent import boards, emulation, nvidia, system_files
+
+CPUS = "/sys/devices/system/cpu"
+SAME_CLOCK = 0.9
+"""Processors with highest clocks nearer than this are of one cluster: single ones may turbo a bit further."""
 
 
 def hardware() -> Dict[str, Any]:
-    """What decides whether two measurements may be compared: processor and system.
+    """What decides whether two measurements may be compared: processor, system, and how a board is set.
 
     `emulated` names the emulator where there is one, and is absent where there is none.
     """
@@ -21,6 +25,7 @@ def hardware() -> Dict[str, Any]:
         "cpu_model": _cpu_model(),
         "cpu_count": os.cpu_count(),
         "system": platform.system(),
+        **boards.identity(),
     }  # type: Dict[str, Any]
     emulator = emulation.emulator(machine)
     if emulator is not None:
@@ -41,6 +46,7 @@ def software() -> Dict[str, Any]:
         "clock_source": system_files.read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         "gpu_driver": nvidia.driver_version(),
         "last_level_cache_bytes": last_level_cache_bytes(),
+        "processor_clusters": _clusters_in_words(),
         "python": platform.python_version(),
     }
 
@@ -55,7 +61,8 @@ def affinity() -> Optional[List[int]]:
 def pin(threads: int) -> Optional[List[int]]:
     """Restrict this process to as many processors as it has threads.
 
-    The last allowed ones are taken: the first serves most interrupts.
+    The last allowed ones of the fastest cluster are taken (phones and some laptops have several clusters),
+    then those of the next: the first processor serves most interrupts.
 
     Raises:
         ValueError: more threads than allowed processors.
@@ -67,8 +74,41 @@ def pin(threads: int) -> Optional[List[int]]:
         raise ValueError(
             "{} threads asked for, but this process may use only {} processors".format(threads, len(allowed))
         )
-    os.sched_setaffinity(0, allowed[-threads:])
-    return allowed[-threads:]
+    fastest_last = [cpu for cluster in reversed(clusters(allowed)) for cpu in cluster]
+    chosen = sorted(fastest_last[-threads:])
+    os.sched_setaffinity(0, chosen)
+    return chosen
+
+
+def clusters(processors: List[int]) -> List[List[int]]:
+    """Processors that are alike together, the fastest first; all together where no clocks are told."""
+    khz = {cpu: highest_khz(cpu) or 0 for cpu in processors}
+    found: List[List[int]] = []
+    for cpu in sorted(processors, key=lambda cpu: (-khz[cpu], cpu)):
+        if found and khz[cpu] >= SAME_CLOCK * khz[found[-1][0]]:
+            found[-1].append(cpu)
+        else:
+            found.append([cpu])
+    return [sorted(cluster) for cluster in found]
+
+
+def highest_khz(processor: int) -> Optional[int]:
+    """The highest clock of a processor, kHz."""
+    return system_files.number("{}/cpu{}/cpufreq/cpuinfo_max_freq".format(CPUS, processor))
+
+
+def _clusters_in_words() -> Optional[str]:
+    """The clusters, and where this process runs, as `processors 4-6 of up to 2400 MHz (here), ...`."""
+    here = set(affinity() or [])
+    found = clusters(list(range(os.cpu_count() or 1)))
+    if len(found) < 2:
+        return None
+    words = []
+    for cluster in found:
+        mhz = max(highest_khz(cpu) or 0 for cpu in cluster) // 1000
+        names = "+".join(map(str, cluster))
+        words.append("{} up to {} MHz{}".format(names, mhz, " (here)" if here & set(cluster) else ""))
+    return ", ".join(words)
 
 
 def last_level_cache_bytes() -> Optional[int]:

@@ -1,7 +1,8 @@
 """The agent's loop: read a request, do it, answer with its number.
 
-Verbs: `describe` (identity), `conditions`, `load` (payload: a graph), `time`, `unload`, and `node_times`
-(payload: a graph). An error of a request is an answer, not an end; the agent ends when its input ends.
+Verbs: `describe` (identity), `conditions`, `load` (payload: a graph), `time`, `energy`, `unload`,
+`node_times` (payload: a graph), `energy_source` and `busy_processes`. An error of a request is an answer, not
+an end; the agent ends when its input ends.
 
 The payload of a graph may have parts: `artefact`, and what the host has kept of earlier loads. The answer to
 a `load` has a payload where there is something new to keep.
@@ -10,13 +11,15 @@ a `load` has a payload where there is something new to keep.
 import importlib.util
 import os
 import sys
-from typing import Any, BinaryIO, Dict, Tuple
+from typing import Any, BinaryIO, Dict, Optional, Tuple
 
 from devices.agent import (
     conditions,
+    energy,
     frames,
     identity,
     litert_runtime,
+    nvidia,
     onnxruntime_runtime,
     pytorch_runtime,
     requests,
@@ -50,6 +53,9 @@ class Agent:
     def __init__(self) -> None:
         """Start with nothing loaded."""
         self.loaded: Dict[str, timing.Timed] = {}
+        self.idle: Optional[Dict[str, int]] = None
+        self.used_gpu: Optional[int] = None
+        self.uses_gpu: Optional[bool] = None
         self._attached: Dict[str, bytes] = {}
 
     def answer(self, header: frames.Header, payload: bytes) -> Tuple[frames.Header, bytes]:
@@ -83,17 +89,29 @@ class Agent:
             raise ModuleNotFoundError("numpy is not installed; run: pip install numpy")
         identity.pin(threads)
         software = identity.software()
-        if "settings" in header and hasattr(runtime, "target"):
-            told = runtime.target(requests.settings(header))
-            target.update(told["identity"])
-            software.update(told["software"])
+        if "settings" in header:
+            settings = requests.settings(header)
+            if hasattr(runtime, "target"):
+                told = runtime.target(settings)
+                target.update(told["identity"])
+                software.update(told["software"])
+            self.uses_gpu = energy.where(runtime.NAME, settings["provider"]) == "nvidia"
+            if self.uses_gpu:
+                gpu = software["gpu"] = nvidia.used_gpu()
+                self.used_gpu = None if gpu is None else gpu["index"]
         if detailed and hasattr(runtime, "details"):
             software.update(runtime.details())
         return {"identity": target, "software": software}
 
     def conditions(self, header: frames.Header, payload: bytes) -> frames.Header:
-        """The state of the target at this moment."""
-        return {"conditions": conditions.conditions()}
+        """The state of the target at this moment; each GPU says whether it is measured on, where known."""
+        state = conditions.conditions()
+        for gpu in state["gpus"] or ():
+            if self.uses_gpu is False:
+                gpu["used"] = False
+            elif self.used_gpu is not None:
+                gpu["used"] = gpu["index"] == self.used_gpu
+        return {"conditions": state}
 
     def busy_processes(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Which other programs run on the target."""
@@ -114,10 +132,7 @@ class Agent:
 
     def time(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Time a loaded graph."""
-        name = requests.text(header, "id")
-        if name not in self.loaded:
-            raise requests.RequestError("no graph is loaded under the id {!r}".format(name))
-        return self.loaded[name].visit(timing.Plan.from_request(requests.part(header, "plan")))
+        return self._timed(header).visit(timing.Plan.from_request(requests.part(header, "plan")))
 
     def node_times(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Time the nodes inside the graph in the payload, by the runtime's own profiler."""
@@ -132,10 +147,42 @@ class Agent:
         found: frames.Header = runtime.node_times(artefact, requests.settings(header), plan, **kept)
         return found
 
+    def energy_source(self, header: frames.Header, payload: bytes) -> frames.Header:
+        """Where the energy of a runtime with a provider is told; `none` says why nowhere."""
+        runtime, provider = _runtime(header).NAME, requests.text(header, "provider")
+        try:
+            source = energy.source_for(runtime, provider)
+        except energy.NoSource as error:
+            return {"source": None, "none": str(error)}
+        try:
+            timing.idle(source, 0.0)
+        except (OSError, ValueError) as error:  # a counter that stands still, as some virtual machines have
+            return {
+                "source": None,
+                "none": "no energy source on this device: {}: {}".format(source.name, error),
+            }
+        return {"source": source.described()}
+
+    def energy(self, header: frames.Header, payload: bytes) -> frames.Header:
+        """Energy of a loaded graph run back to back, and of this process idle, which is read once."""
+        source = energy.source_for(_runtime(header).NAME, requests.text(header, "provider"))
+        graph = self._timed(header).graph
+        if self.idle is None:
+            self.idle = timing.idle(source, source.burst_ms)
+        found = timing.burst(graph.run, source, source.burst_ms)
+        idle = {"idle_ns": self.idle["wall_ns"], "idle_uj": self.idle["energy_uj"]}
+        return dict(found, source=source.name, **idle)
+
     def unload(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Drop a loaded graph."""
         self._drop(requests.text(header, "id"))
         return {}
+
+    def _timed(self, header: frames.Header) -> timing.Timed:
+        name = requests.text(header, "id")
+        if name not in self.loaded:
+            raise requests.RequestError("no graph is loaded under the id {!r}".format(name))
+        return self.loaded[name]
 
     def _drop(self, name: str) -> None:
         timed = self.loaded.pop(name, None)
@@ -151,6 +198,8 @@ VERBS: Dict[str, Tuple[str, ...]] = {
     "unload": ("id",),
     "node_times": ("id", "runtime", "settings", "plan", "parts"),
     "busy_processes": ("seconds",),
+    "energy_source": ("runtime", "provider"),
+    "energy": ("id", "runtime", "provider"),
 }
 """What a host may ask, and the fields of each; the methods of `Agent` have the same names."""
 

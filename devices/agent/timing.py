@@ -7,9 +7,10 @@ events), that one times the samples, and the host's clock only decides how long 
 
 import gc
 import math
+import threading
 import time
 from dataclasses import dataclass, fields
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from devices.agent import requests
 from devices.agent.loaded import Loaded
@@ -255,3 +256,114 @@ def _median(values: List[int]) -> float:
     if len(ordered) % 2:
         return float(ordered[middle])
     return (ordered[middle - 1] + ordered[middle]) / 2.0
+
+
+# --- energy: a phase of its own, since whatever reads power takes time too
+
+WARMING_MS = 20.0
+SHORTEST_STEP_MS = 1.0
+LONGEST_SILENCE_MS = 1000.0
+"""A source that has not moved for so long does not count."""
+
+
+def burst(run: Run, source: Any, duration_ms: float) -> Dict[str, int]:
+    """Run back to back, and count runs, time and energy from one renewal of a source to a later one.
+
+    A source renews its count now and then. What is counted between two moments at which it was just renewed
+    is right up to the steps in which it is looked at, however seldom that is.
+
+    Args:
+        run: one inference.
+        source: `start`, `energy_uj`, `stop` and `resolution_ms` (`energy.Source`).
+        duration_ms: shortest time between the two moments.
+
+    Returns:
+        `runs`, `wall_ns` and `energy_uj`.
+
+    Raises:
+        ValueError: the source does not move.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        _run_for(run, 3, WARMING_MS)
+        source.start()
+        try:
+            return _between_renewals(run, source, duration_ms * 1e6)
+        finally:
+            source.stop()
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def idle(source: Any, duration_ms: float) -> Dict[str, int]:
+    """The same with the process waiting: `wall_ns` and `energy_uj`."""
+    found = burst(lambda: time.sleep(_step_ms(source) / 1e3), source, duration_ms)
+    return {"wall_ns": found["wall_ns"], "energy_uj": found["energy_uj"]}
+
+
+def _between_renewals(run: Run, source: Any, duration_ns: float) -> Dict[str, int]:
+    step_ns = _step_ms(source) * 1e6
+    runs, last_uj, renewed_ns = 0, source.energy_uj(), time.perf_counter_ns()
+    first: Optional[Tuple[int, int, int]] = None
+    while True:
+        end = time.perf_counter_ns() + step_ns
+        while True:
+            run()
+            runs += 1
+            if time.perf_counter_ns() >= end:
+                break
+        now_uj, now_ns = source.energy_uj(), time.perf_counter_ns()
+        if now_uj == last_uj:
+            if now_ns - renewed_ns > LONGEST_SILENCE_MS * 1e6:
+                raise ValueError(
+                    "the energy source does not move: it tells {} uJ all the time".format(now_uj)
+                )
+            continue
+        last_uj, renewed_ns = now_uj, now_ns
+        if first is None:
+            first = (runs, now_ns, now_uj)
+        elif now_ns - first[1] >= duration_ns:
+            return {"runs": runs - first[0], "wall_ns": now_ns - first[1], "energy_uj": now_uj - first[2]}
+
+
+def _step_ms(source: Any) -> float:
+    """How long to run between two looks at a source."""
+    return max(float(source.resolution_ms) / 2, SHORTEST_STEP_MS)
+
+
+class Integral:
+    """Energy out of power that is told now and then, added up by a thread (trapezoids)."""
+
+    def __init__(self, power_uw: Callable[[], Optional[int]], interval_ms: float) -> None:
+        """Store what tells microwatts, None where it cannot just now, and how often to ask it."""
+        self._power_uw = power_uw
+        self._interval_s = interval_ms / 1e3
+        self._energy_uj = 0.0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._add_up, daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def energy_uj(self) -> int:
+        """Microjoules up to the last time that power was told."""
+        return int(self._energy_uj)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._end.set()
+        self._thread.join()
+
+    def _add_up(self) -> None:
+        before: Optional[Tuple[int, int]] = None
+        while not self._end.wait(0 if before is None else self._interval_s):
+            now_ns, power = time.perf_counter_ns(), self._power_uw()
+            if power is None:  # the next reading that succeeds spans the gap
+                self._end.wait(self._interval_s)
+                continue
+            if before is not None:
+                self._energy_uj += (before[1] + power) / 2 * (now_ns - before[0]) / 1e9
+            before = (now_ns, power)

@@ -107,6 +107,9 @@ session_options = together(
         is_flag=True,
         help="Read block times inside running networks too (ONNX Runtime, TensorRT).",
     ),
+    click.option(
+        "--energy", is_flag=True, help="Read the energy of every graph too, where the device tells it."
+    ),
 )
 space_option = click.option(
     "--space",
@@ -167,7 +170,14 @@ def session_of(options: dict[str, Any]) -> Session:
     from hwprofile.session import Session, session_goal
 
     goal = session_goal(options["precision_percent"] / 100, options["rounds"])
-    return Session(device_of(options), goal, options["calibrate"], options["inline"], quiet=options["quiet"])
+    return Session(
+        device_of(options),
+        goal,
+        options["calibrate"],
+        options["inline"],
+        options["energy"],
+        quiet=options["quiet"],
+    )
 
 
 def write(path: Path, text: str) -> None:

@@ -130,6 +130,11 @@ def _limits(space: OpSpace, budgets: Sequence[Budget], latency: NetworkLatency |
                 f"--budget {budget.text}: a share is of the latency of the most accurate network, which a "
                 "search does not know yet; write a latency, for example 15ms"
             )
+        if budget.quantity == "energy_mj":
+            raise BadInput(
+                f"--budget {budget.text}: no energy source: a search knows latencies and sizes; "
+                "`hwprofile specialize` limits energy too"
+            )
         if budget.quantity == _LATENCY and latency is None:
             raise BadInput(f"--budget {budget.text} needs --latency: a CSV file, a predictor or a profile")
         if budget.quantity == "stored_bytes" and isinstance(space, CellSpace):

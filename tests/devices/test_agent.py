@@ -25,6 +25,7 @@ from devices.connection import Connection, RequestFailed
 from devices.links.link import Link
 from devices.links.local import LocalLink
 from devices.settings import Settings
+from tests.devices.made_up_energy import MADE_UP
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "devices" / "agent").rglob("*.py"))
@@ -156,6 +157,11 @@ def test_an_agent_without_a_runtime_tells_its_conditions(bare: Connection) -> No
     }  # fmt: skip
 
 
+def test_an_agent_without_a_runtime_tells_its_energy_source_or_what_would_give_one(bare: Connection) -> None:
+    found = bare.request("energy_source", runtime="onnxruntime", provider="CPUExecutionProvider")
+    assert found["source"] is not None or found["none"].startswith("no energy source on this device: ")
+
+
 @pytest.mark.parametrize(
     ("runtime", "package"),
     [
@@ -195,6 +201,23 @@ def test_the_timing_loop_runs_under_every_python(bare_python: str) -> None:
     command = [bare_python, "-I", "-S", "-c", program, str(ROOT)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     assert len(found["wall_ns"]) == len(found["cpu_ns"]) == 3
+
+
+def test_energy_is_counted_under_every_python(bare_python: str) -> None:
+    program = (
+        MADE_UP + "\nimport json, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from devices.agent import energy, timing\n"
+        "source = energy.source_for('onnxruntime', 'CPUExecutionProvider')\n"
+        "integral = timing.Integral(lambda: 1000000, 1.0)\n"
+        "integral.start()\n"
+        "found = [timing.burst(lambda: sum(range(100)), source, 5.0), timing.idle(source, 5.0)]\n"
+        "integral.stop()\n"
+        "print(json.dumps([found, integral.energy_uj()]))"
+    )
+    command = [bare_python, "-I", "-S", "-c", program, str(ROOT)]
+    told = subprocess.run(command, check=True, capture_output=True).stdout
+    (burst, idle), added_up_uj = json.loads(told)
+    assert min(*burst.values(), *idle.values(), added_up_uj) > 0
 
 
 # --- errors are answers

@@ -16,7 +16,7 @@ import pytest
 from devices import catalog
 from devices.agent import timing
 from devices.agent_device import AgentDevice
-from devices.connection import RequestFailed
+from devices.connection import NoEnergySource, RequestFailed
 from devices.device import Device, DeviceProcess
 from devices.measurement import Visit
 from devices.runtimes.catalog import RUNTIMES
@@ -145,6 +145,18 @@ class DeviceContract:
             running.time("bad", 1)
         running.load("good", tiny)
         assert running.time("good", 1).wall_ns
+
+    def test_energy_is_told_or_refused_with_what_would_give_it(
+        self, running: DeviceProcess, tiny: bytes
+    ) -> None:
+        running.load("powered", tiny)
+        try:
+            source = running.energy_source()
+        except NoEnergySource:
+            with pytest.raises(RequestFailed, match=r"no energy source on this device: .+"):
+                running.energy("powered")
+            return
+        assert running.energy("powered").source == source.name
 
     def test_times_inside_a_graph_are_told_or_refused(
         self, device: Device, running: DeviceProcess, tiny: bytes

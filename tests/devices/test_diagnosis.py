@@ -47,6 +47,21 @@ def examined(
         ),
         (examined({"turbo": True}), "minor", "turbo is on", "boost"),
         (examined({"power_mode": "15W"}), "serious", "power mode 15W", "nvpmodel -m 0"),
+        (examined({"clocks_locked": False}), "serious", "follow the load", "sudo jetson_clocks"),
+        (
+            examined({"board_throttled_by": ["under-voltage"], "board_was_throttled_by": ["under-voltage"]}),
+            "serious",
+            "slowed down just now by under-voltage",
+            "stronger supply",
+        ),
+        (
+            examined({"board_throttled_by": [], "board_was_throttled_by": ["throttled"]}),
+            "minor",
+            "since it was started, by throttled",
+            "fan",
+        ),
+        (examined({"cooled_by": ["thermal-cpufreq-0 3/10"]}), "serious", "thermal-cpufreq-0 3/10", "cool"),
+        (examined({"gpus": [{"index": 0, "name": "GPU", "mig": True}]}), "note", "(MIG)", "idle"),
         (examined({"temperature_c": 91.0}), "serious", "91 °C", "cool"),
         (examined({"throttle_count": 3}), "minor", "because of heat", "cooling"),
         (examined({"cpu_quota": 1.5}), "serious", "may use 1.5 processors", "without a quota"),
@@ -97,6 +112,10 @@ def test_what_disturbs_is_named_with_its_cure(
     [
         examined(),
         examined({"governor": "performance", "turbo": False, "power_mode": "MAXN", "temperature_c": 40.0}),
+        examined({"clocks_locked": True, "board_throttled_by": [], "board_was_throttled_by": []}),
+        examined(
+            {"clocks_locked": None, "board_throttled_by": None, "cooled_by": [], "gpus": [{"mig": False}]}
+        ),
         examined({"cpu_quota": None, "affinity": [0, 1, 2, 3], "gpus": None, "throttle_count": 0}),
         examined(software={"virtual_machine": None, "clock_source": "arch_sys_counter"}),
         examined(busy=[{"pid": 1, "name": "init", "processors": 0.01}]),

@@ -183,6 +183,60 @@ def test_a_gpu_that_is_slowed_down_says_by_what() -> None:
     assert reasons([round_of({"gpus": None}, {"gpus": [gpu]})]) == ["the GPU was slowed down by power cap"]
 
 
+def gpu_clock(mhz: object, **limits: float) -> dict[str, Any]:
+    return {"gpus": [{"index": 0, "clock_mhz": mhz, **limits}]}
+
+
+def test_a_gpus_clock_below_that_of_the_other_rounds_is_throttling() -> None:
+    rounds = [round_of(gpu_clock(300), gpu_clock(mhz)) for mhz in (1000, 1300.0, 1300.0, 1290.0, None)]
+    assert reasons(rounds, 0) == ["the GPU's clock was 1000 MHz, in other rounds 1295 MHz"]
+    assert all(causes(rounds, number) == [] for number in (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(("lowest", "told"), [(1300.0, ["throttled"]), (300.0, [])], ids=["held", "floating"])
+def test_a_floating_clock_of_an_idle_gpu_says_nothing(lowest: float, told: list[Cause]) -> None:
+    limits = {"lowest_clock_mhz": lowest, "highest_clock_mhz": 1300.0}
+    rounds = [round_of({}, gpu_clock(mhz, **limits)) for mhz in (1000.0, 1300.0, 1300.0)]
+    assert causes(rounds) == told
+
+
+def test_a_gpu_that_is_not_measured_on_disturbs_nothing() -> None:
+    gpus = [{"index": 0, "used": False, "throttled_by": ["power cap"]}, {"index": 1, "used": True}]
+    assert reasons([round_of({"gpus": gpus}, {"gpus": gpus})]) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "reason"),
+    [
+        ({"board_throttled_by": []}, {"board_throttled_by": []}, None),
+        (
+            {"board_throttled_by": []},
+            {"board_throttled_by": ["under-voltage", "throttled"]},
+            "the board was slowed down by throttled, under-voltage",
+        ),
+        (
+            {"board_was_throttled_by": []},
+            {"board_was_throttled_by": ["frequency capped"]},
+            "the board was slowed down by frequency capped",
+        ),
+        ({"board_was_throttled_by": ["throttled"]}, {"board_was_throttled_by": ["throttled"]}, None),
+        ({}, {"board_was_throttled_by": ["throttled"]}, None),
+        (
+            {"cooled_by": []},
+            {"cooled_by": ["thermal-cpufreq-0 3/10"]},
+            "the system held clocks down because of heat: thermal-cpufreq-0 3/10",
+        ),
+    ],
+    ids=["well", "now", "in between", "long ago", "not told before", "cooled"],
+)
+def test_what_a_board_says_of_itself_tells(
+    start: dict[str, Any], end: dict[str, Any], reason: str | None
+) -> None:
+    rounds = [round_of(start, end)]
+    assert reasons(rounds) == ([] if reason is None else [reason])
+    assert causes(rounds) == ([] if reason is None else ["throttled"])
+
+
 def test_counters_of_different_processes_are_not_subtracted() -> None:
     states = [state(0.0, {"stolen_s": 0.0}, 1), state(1.0, {"stolen_s": 50.0}, 2)]
     assert causes([RoundEvidence(conditions=states)]) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.agent.timing import PARTS
-from devices.measurement import LONGEST_NS, MOST_RUNS, NodeTimes, Visit
+from devices.measurement import LONGEST_NS, MOST_RUNS, EnergySource, EnergyVisit, NodeTimes, Visit
 
 NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
 
@@ -233,3 +235,58 @@ def test_node_times_need_every_field() -> None:
     for name in INSIDE.to_json():
         with pytest.raises(ValueError, match=name):
             NodeTimes.from_json({key: value for key, value in INSIDE.to_json().items() if key != name})
+
+
+# --- energy
+
+ENERGY: dict[str, Any] = {
+    "runs": 7, "wall_ns": 10**8, "energy_uj": 10**6, "source": "nvml", "idle_ns": 10**8, "idle_uj": 0,
+}  # fmt: skip
+SOURCE: dict[str, Any] = {"name": "nvml", "scope": "GPU", "resolution_ms": 20}
+
+
+def energy_visit(**changes: object) -> EnergyVisit:
+    return EnergyVisit.from_json({**ENERGY, **changes})
+
+
+def test_energy_is_read_back() -> None:
+    assert energy_visit().to_json() == ENERGY
+    assert EnergySource.from_json(SOURCE).to_json() == SOURCE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: 0} for name in ("runs", "wall_ns", "energy_uj", "idle_ns")),
+        *({"runs": value} for value in (1.5, "1", True, 2**63)),
+        {"idle_uj": -1},
+    ],
+    ids=str,
+)
+def test_energy_that_cannot_be_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="energy"):
+        energy_visit(**change)
+
+
+@NO_DEADLINE
+@given(st.dictionaries(st.sampled_from(list(ENERGY)), JSON))
+def test_any_fields_are_an_energy_or_a_value_error(fields: dict[str, object]) -> None:
+    with contextlib.suppress(ValueError):
+        assert EnergyVisit.from_json({**ENERGY, **fields}).runs >= 1
+
+
+@NO_DEADLINE
+@given(JSON | st.fixed_dictionaries(dict.fromkeys(SOURCE, JSON)))
+def test_any_value_is_a_source_or_a_value_error(value: object) -> None:
+    with contextlib.suppress(ValueError):
+        assert EnergySource.from_json(value).resolution_ms > 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, [], {}, *({**SOURCE, name: wrong} for name in SOURCE for wrong in (None, True, math.nan, -1))],
+    ids=str,
+)
+def test_what_is_no_source_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="energy source"):
+        EnergySource.from_json(value)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from numpy.random import default_rng
 
-from devices.connection import RequestFailed
-from devices.measurement import Graph, NodeTimes, Visit
+from devices.connection import NoEnergySource, RequestFailed
+from devices.measurement import EnergySource, EnergyVisit, Graph, NodeTimes, Visit
 from devices.replay import Recorded, ReplayDevice
 from devices.rounds import Round
 from devices.settings import Settings
@@ -30,6 +32,7 @@ RECORDED = [
         [visit(level)] * 4,
         {"net": NodeTimes(("layer/conv",), ((7,), (8,)), (9, 9))},
         [{"clock_s": 0.0}, {"clock_s": 1.0}],
+        {"a": EnergyVisit(9, 10**8, 5000, "rapl", 10**8, 1000)},
     )
     for level in (1.0, 1.1)
 ]
@@ -96,3 +99,18 @@ def test_a_recording_ends(device: ReplayDevice) -> None:
         process.unload("visited b")
         with pytest.raises(RequestFailed, match="is not loaded"):
             process.time("visited b", 1)
+
+
+def test_recorded_energies_are_given_back(device: ReplayDevice) -> None:
+    graphs = [graph("a"), graph("b")]
+    measuring = Round(device, graphs, graph("reference"), default_rng(0), 1, powered=graphs)
+    found = {reading.graph: reading for reading in measuring.readings() if reading.is_energy}
+    assert found["a"].energy == RECORDED[0].energies["a"]
+    assert found["b"].error == "the recording has no energy of b"
+
+
+def test_a_recording_says_what_told_its_energies(device: ReplayDevice) -> None:
+    source = EnergySource("rapl", "processor package", 1.0)
+    assert replace(device, source=source).process().energy_source() == source
+    with pytest.raises(NoEnergySource, match="on this device: the recording holds no energy"):
+        device.process().energy_source()

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.measurement import NodeTimes, Visit
+from devices.measurement import EnergyVisit, NodeTimes, Visit
 from devices.statistics import (
     UNKNOWN_HALF_WIDTH,
+    dynamic_mj,
     group_ms,
     interval,
     is_contended,
     level_change,
     summarise,
+    summarise_energy,
     unpreempted,
     visit_ms,
 )
@@ -218,3 +220,19 @@ def test_nothing_is_lost_between_groups(us: list[list[int]]) -> None:
 
 def layer(node: str) -> str | None:
     return node.split("/", maxsplit=1)[0] if "/" in node else None
+
+
+# --- energy
+
+
+def test_energy_of_an_inference_is_over_processes() -> None:
+    # 2 W idle; 1000 runs in a second, 5 to 7 J in all
+    visits = [EnergyVisit(1000, 10**9, joules * 10**6, "rapl", 5 * 10**8, 10**6) for joules in (5, 6, 7)]
+    found = summarise_energy(visits)
+    assert (found.median_mj, found.dynamic_mj, found.processes) == (6.0, 4.0, 3)
+    assert (found.median_mj, found.low_mj, found.high_mj) == interval([5.0, 6.0, 7.0])
+    assert found.half_width == pytest.approx((found.high_mj - found.low_mj) / 12)
+
+
+def test_an_inference_may_add_less_than_a_source_scatters() -> None:
+    assert dynamic_mj(EnergyVisit(10, 10**9, 10**6, "rapl", 10**9, 2 * 10**6)) == pytest.approx(-100.0)

@@ -34,6 +34,9 @@ class Clock:
     def thread_time_ns(self) -> int:
         return int(self.now_ns * self.cpu_share)
 
+    def sleep(self, seconds: float) -> None:
+        self.now_ns += round(seconds * 1e9)
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
@@ -314,3 +317,93 @@ def test_parts_come_after_the_samples_and_one_for_each(clock: Clock) -> None:
     last = len(device.happened)
     assert found["enqueue_ns"] == [last - 1, last]
     assert "d2h_ns" not in found
+
+
+# --- energy
+
+
+class Counter:
+    """A source of so much power that renews its count now and then."""
+
+    def __init__(self, clock: Clock, power_w: float, renewed_every_ms: float) -> None:
+        self.clock, self.power_w, self.every_ns = clock, power_w, renewed_every_ms * MS
+        self.resolution_ms = renewed_every_ms
+        self.is_open = False
+
+    def start(self) -> None:
+        self.is_open = True
+        self.clock.now_ns += 7 * MS // 3  # opening a library takes a while, and ends anywhere
+
+    def energy_uj(self) -> int:
+        assert self.is_open
+        self.clock.now_ns += 20_000
+        return int(self.power_w * (self.clock.now_ns // self.every_ns) * self.every_ns / 1e3)
+
+    def stop(self) -> None:
+        self.is_open = False
+
+
+@pytest.mark.parametrize("every_ms", [1.0, 20.0, 100.0])
+@pytest.mark.parametrize("run_ms", [0.01, 3.0, 170.0])
+def test_energy_is_counted_between_renewals(clock: Clock, every_ms: float, run_ms: float) -> None:
+    source, run = Counter(clock, 25.0, every_ms), Run(clock, round(run_ms * MS))
+    found = timing.burst(run, source, 500.0)
+    assert found["wall_ns"] >= 500 * MS
+    assert not source.is_open
+    step_ms = max(every_ms / 2, timing.SHORTEST_STEP_MS, run_ms) + 0.1
+    # each end is found at most a step after a renewal, whatever the renewals are apart
+    off = step_ms / (found["wall_ns"] / MS)
+    assert found["energy_uj"] / found["wall_ns"] * 1e3 == pytest.approx(25.0, rel=off)
+    # what is left of the time are the looks at the source
+    assert 0.9 * found["wall_ns"] <= found["runs"] * run_ms * MS <= found["wall_ns"]
+
+
+def test_a_burst_without_alignment_would_be_far_off(clock: Clock) -> None:
+    """What the test above rests on: over the same time a plain difference of two readings errs by a fifth."""
+    source = Counter(clock, 25.0, 100.0)
+    source.start()
+    clock.now_ns = 99 * MS
+    first = source.energy_uj()
+    clock.now_ns = 500 * MS
+    assert (source.energy_uj() - first) / 401 / 25.0 > 1.2
+
+
+def test_an_idle_reading_waits(clock: Clock) -> None:
+    found = timing.idle(Counter(clock, 4.0, 20.0), 100.0)
+    assert set(found) == {"wall_ns", "energy_uj"}
+    assert found["energy_uj"] / found["wall_ns"] * 1e3 == pytest.approx(4.0, rel=0.2)
+
+
+def test_a_source_that_stands_still_is_an_error_and_is_closed(clock: Clock) -> None:
+    source = Counter(clock, 0.0, 1.0)
+    with pytest.raises(ValueError, match="does not move"):
+        timing.burst(Run(clock, MS), source, 10.0)
+    assert not source.is_open
+
+
+def test_the_garbage_collector_is_off_in_a_burst_and_back_after_it(clock: Clock) -> None:
+    seen = []
+
+    def run() -> None:
+        seen.append(gc.isenabled())
+        clock.now_ns += MS
+
+    timing.burst(run, Counter(clock, 5.0, 1.0), 5.0)
+    assert not any(seen)
+    assert gc.isenabled()
+
+
+def test_power_is_added_up_over_the_time_between_its_readings(clock: Clock) -> None:
+    powers: Iterator[int | None] = iter([2_000_000, 4_000_000, None, 4_000_000, 0])
+
+    def power_uw() -> int | None:
+        clock.now_ns += 1000 * MS
+        return next(powers, 0)
+
+    integral = timing.Integral(power_uw, 1.0)
+    integral.start()
+    # 3 J, then 4 W over a gap of 2 s, then 2 J; nothing after that
+    while integral.energy_uj() < 13_000_000:
+        pass
+    integral.stop()
+    assert integral.energy_uj() == 13_000_000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from devices.measurement import Visit
+from devices.measurement import EnergySource, EnergyVisit, Visit
 from devices.rounds import Reading
 from hwprofile.catalog import default_table
 from hwprofile.latency import block_numbers
@@ -64,6 +64,26 @@ def made_up_visit(latency_ms: float, rng: np.random.Generator, sd: float) -> Vis
     return Visit(1, walls, walls, 5, True)
 
 
+SOURCE = EnergySource("rapl package-0", "processor package", 1.0)
+
+
+def true_block_mj(space: SearchSpace, key: str) -> float:
+    """Made-up physics: traffic weighs more than in latencies."""
+    numbers = block_numbers(space, key, 1.0)
+    return 3 * true_block_ms(space, key) + numbers["weight_bytes"] / 4e6
+
+
+def true_network_mj(space: SearchSpace, name: str) -> float:
+    """A network takes a twentieth more than its blocks, and a little once."""
+    return 0.1 + 1.05 * sum(true_block_mj(space, key) for key in space.parse(name).keys)
+
+
+def made_up_energy(energy_mj: float, rng: np.random.Generator, sd: float) -> EnergyVisit:
+    """A visit of 1000 runs; a fifth of it is what an idle machine uses."""
+    uj = round(1e6 * energy_mj * float(np.exp(sd * rng.standard_normal())))
+    return EnergyVisit(1000, 10**9, uj, SOURCE.name, 10**9, uj // 5)
+
+
 def write_made_up_profile(
     path: Path, space: SearchSpace, header: Header, rounds: int = 6, sd: float = 0.005, seed: int = 0
 ) -> Profile:
@@ -79,6 +99,10 @@ def write_made_up_profile(
                 true = (true_block_ms if kind == "block" else true_network_ms)(space, name)
                 reading = Reading(name, number + 1, made_up_visit(true, rng, sd))
                 writer.reading(reading, kind, number)
+                if header.energy is not None:
+                    joules = (true_block_mj if kind == "block" else true_network_mj)(space, name)
+                    energy = made_up_energy(joules, rng, sd)
+                    writer.reading(Reading(name, number + 1, energy=energy, is_energy=True), kind, number)
             for _ in range(REFERENCES):
                 reading = Reading(
                     subject.reference().name, number + 1, made_up_visit(0.1, rng, sd), is_reference=True

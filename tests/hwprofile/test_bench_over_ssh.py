@@ -26,7 +26,7 @@ from devices.links import ssh, ssh_masters
 from devices.patience import Patience
 from devices.schedule import Goal
 from devices.settings import Settings
-from hwprofile.bench import bench
+from hwprofile.bench import BenchOptions, bench
 from hwprofile.catalog import default_table
 from hwprofile.errors import DeviceUnreachable
 from hwprofile.profile import Profile
@@ -133,7 +133,7 @@ def bench_under_kills(
 ) -> tuple[Profile, Listening]:
     progress = Listening()
     with trouble(lambda: kill_a_connection(server), kills, out, 0.9) as happened:
-        profile = bench(board(server), subject, out, goal, progress, patience=AT_ONCE).profile
+        profile = bench(board(server), subject, out, goal, progress, BenchOptions(patience=AT_ONCE)).profile
     assert len(happened) == kills, "the bench was over before all kills"
     return Profile.load(profile.path), progress
 
@@ -173,7 +173,9 @@ def test_a_bench_survives_cuts_of_its_cable(
 
         patient = Patience((0.5,) * 60, (0.5,) * 5)
         with trouble(cut, 4, out, 1.5) as happened:
-            profile = bench(board(server), subject, out, LONG, progress, patience=patient).profile
+            profile = bench(
+                board(server), subject, out, LONG, progress, BenchOptions(patience=patient)
+            ).profile
         ssh_masters.end_all()
     assert len(happened) == 4
     assert len(progress.notices) >= 4
@@ -194,7 +196,8 @@ def test_a_board_that_stays_away_is_given_up_and_the_same_command_goes_on(
         with pytest.raises(
             DeviceUnreachable, match=r"device board: the link was lost: .*what was measured is kept, the same"
         ) as caught:
-            bench(board(server), subject, out, QUICK, Leaving(), patience=Patience((1, 2), (), slept.append))
+            options = BenchOptions(patience=Patience((1, 2), (), slept.append))
+            bench(board(server), subject, out, QUICK, Leaving(), options)
     finally:
         server.listen()
     assert caught.value.exit_code == 6

@@ -53,7 +53,7 @@ def test_inline_reads_every_block_inside_networks(looked_into: Profile, tiny_tom
 def test_a_model_with_times_inside_says_which_table_it_chose(looked_into: Profile, tiny_toml: Path) -> None:
     model = SpaceLatency.from_profile(looked_into, load_space(tiny_toml))
     assert set(model.held_out) == {"latency_ms", "inside_ms", "latency_ms+inside_ms"}
-    assert model.held_out["+".join(model.table.times)] == min(model.held_out.values())
+    assert model.held_out["+".join(model.table.measures)] == min(model.held_out.values())
 
 
 def test_a_profile_without_times_inside_is_not_what_inline_asks_for(home: Path, tiny_toml: Path) -> None:

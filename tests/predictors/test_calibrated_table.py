@@ -18,8 +18,8 @@ from predictors.calibrated_table import (
     LEVEL_SD,
     UNKNOWN_PROCESS_SD,
     CalibratedTable,
+    MeasuredNetwork,
     MissingBlock,
-    NetworkTiming,
     chosen_table,
     fitted_table,
 )
@@ -50,12 +50,12 @@ def true_ms(blocks: Blocks, keys: tuple[str, ...], truth: tuple[float, ...]) -> 
 
 def made_up_networks(
     blocks: Blocks, rng: np.random.Generator, count: int, truth: tuple[float, ...], sd: float
-) -> list[NetworkTiming]:
+) -> list[MeasuredNetwork]:
     networks = []
     for _ in range(count):
         keys = tuple(rng.choice(list(blocks), rng.integers(8, 24)))
         middle = true_ms(blocks, keys, truth)
-        networks.append(NetworkTiming(keys, tuple(middle * np.exp(sd * rng.standard_normal(5)))))
+        networks.append(MeasuredNetwork(keys, tuple(middle * np.exp(sd * rng.standard_normal(5)))))
     return networks
 
 
@@ -88,9 +88,9 @@ def test_two_networks_already_help_and_more_help_more() -> None:
     assert thirty < two < plain
 
 
-def at_level(networks: list[NetworkTiming], level: float) -> list[NetworkTiming]:
+def at_level(networks: list[MeasuredNetwork], level: float) -> list[MeasuredNetwork]:
     """The same networks on a machine that is slower by a factor."""
-    return [NetworkTiming(one.keys, tuple(level * ms for ms in one.process_ms)) for one in networks]
+    return [MeasuredNetwork(one.keys, tuple(level * ms for ms in one.process_costs)) for one in networks]
 
 
 def test_intervals_cover_what_a_later_measurement_over_five_processes_shows() -> None:
@@ -104,7 +104,7 @@ def test_intervals_cover_what_a_later_measurement_over_five_processes_shows() ->
         model = fitted_table(blocks, at_level(networks, level))
         for network in made_up_networks(blocks, rng, 10, TRUTH, 0.02):
             ((low, high),) = model.predict_interval([network.keys])
-            inside.append(low <= network.latency_ms <= high)
+            inside.append(low <= network.cost <= high)
     # 600 networks in 60 clusters: below 92 % or at 100 % would be a wrong width, not chance
     assert 0.92 <= np.mean(inside) < 1.0
 
@@ -139,7 +139,7 @@ def test_a_device_slower_by_a_factor_is_predicted_slower_by_that_factor(factor: 
         key: {**numbers, "latency_ms": factor * numbers["latency_ms"]} for key, numbers in blocks.items()
     }
     slow_networks = [
-        NetworkTiming(network.keys, tuple(factor * time for time in network.process_ms))
+        MeasuredNetwork(network.keys, tuple(factor * time for time in network.process_costs))
         for network in networks
     ]
     keys = tuple(rng.choice(list(blocks), 9))
@@ -155,7 +155,7 @@ def test_a_missing_block_is_an_error_that_names_it() -> None:
         model.predict([("block1", "block99")])
     assert caught.value.key == "block99"
     with pytest.raises(MissingBlock):
-        fitted_table(blocks, [NetworkTiming(("other",), (1.0,))])
+        fitted_table(blocks, [MeasuredNetwork(("other",), (1.0,))])
 
 
 def test_no_corrected_block_is_free() -> None:
@@ -163,7 +163,7 @@ def test_no_corrected_block_is_free() -> None:
     blocks = made_up_blocks(rng)
     # networks that take a tenth of the sum of their blocks: the slope's prior cannot follow
     model = fitted_table(blocks, made_up_networks(blocks, rng, 20, (0.1, -0.02, 0.0, 0.0), 0.01))
-    assert min(model.block_ms_[key] / blocks[key]["latency_ms"] for key in blocks) >= 0.2 - 1e-12
+    assert min(model.block_costs_[key] / blocks[key]["latency_ms"] for key in blocks) >= 0.2 - 1e-12
 
 
 def test_nothing_to_predict_is_an_empty_array() -> None:
@@ -176,10 +176,10 @@ def test_a_table_is_cloned_and_set_as_an_estimator_of_scikit_learn() -> None:
     blocks = made_up_blocks(np.random.default_rng(0))
     model = CalibratedTable(blocks).fit()
     copy = clone(model)
-    assert copy.get_params() == {"blocks": blocks, "times": (ALONE,)}
-    assert not hasattr(copy, "block_ms_")
-    assert copy.set_params(times=(INSIDE,)).times == (INSIDE,)
-    with pytest.raises(ValueError, match=r"no parameter 'time', only blocks, times"):
+    assert copy.get_params() == {"blocks": blocks, "measures": (ALONE,)}
+    assert not hasattr(copy, "block_costs_")
+    assert copy.set_params(measures=(INSIDE,)).measures == (INSIDE,)
+    with pytest.raises(ValueError, match=r"no parameter 'time', only blocks, measures"):
         copy.set_params(time=())
 
 
@@ -187,7 +187,7 @@ def test_the_score_is_that_of_scikit_learn() -> None:
     rng = np.random.default_rng(3)
     blocks = made_up_blocks(rng)
     networks = made_up_networks(blocks, rng, 12, TRUTH, 0.01)
-    keys, times_ms = [one.keys for one in networks], [one.latency_ms for one in networks]
+    keys, times_ms = [one.keys for one in networks], [one.cost for one in networks]
     model = fitted_table(blocks, networks)
     assert model.score(keys, times_ms) == pytest.approx(r2_score(times_ms, model.predict(keys)))
     assert model.score(keys[:1] * 2, list(model.predict(keys[:1])) * 2) == 1
@@ -198,7 +198,7 @@ def test_without_processes_each_network_was_measured_in_one() -> None:
     rng = np.random.default_rng(3)
     blocks = made_up_blocks(rng)
     networks = made_up_networks(blocks, rng, 12, TRUTH, 0.03)
-    keys, times_ms = [one.keys for one in networks], [one.latency_ms for one in networks]
+    keys, times_ms = [one.keys for one in networks], [one.cost for one in networks]
     known, unknown = fitted_table(blocks, networks), CalibratedTable(blocks).fit(keys, times_ms)
     assert unknown.predict(keys) == pytest.approx(known.predict(keys), abs=0)
     assert (known.processes_, unknown.processes_) == (5, 1)
@@ -208,7 +208,7 @@ def test_without_processes_each_network_was_measured_in_one() -> None:
 @pytest.mark.parametrize(
     ("times_ms", "process_ms", "words"),
     [
-        ([1.0, 2.0], None, r"1 networks, latencies \(2,\)"),
+        ([1.0, 2.0], None, r"1 networks, costs \(2,\)"),
         ([1.0], [[1.0], [1.0]], "processes of 2"),
         ([0.0], None, "above 0"),
         ([float("nan")], None, "above 0"),
@@ -219,7 +219,7 @@ def test_networks_and_latencies_that_do_not_agree_are_an_error(
 ) -> None:
     blocks = made_up_blocks(np.random.default_rng(0))
     with pytest.raises(ValueError, match=words):
-        CalibratedTable(blocks).fit([("block1",)], times_ms, process_ms=process_ms)
+        CalibratedTable(blocks).fit([("block1",)], times_ms, process_costs=process_ms)
 
 
 def test_the_table_is_read_without_scikit_learn() -> None:
@@ -257,9 +257,9 @@ def test_the_table_that_predicts_held_out_networks_is_chosen(
     inside = with_inside(true, rng, sd_inside)
     blocks = {key: {**noisy[key], INSIDE: inside[key][INSIDE]} for key in true}
     table, errors = chosen_table(blocks, networks)
-    assert best in table.times
+    assert best in table.measures
     assert set(errors) == {ALONE, INSIDE, f"{ALONE}+{INSIDE}"}
-    assert errors["+".join(table.times)] == min(errors.values())
+    assert errors["+".join(table.measures)] == min(errors.values())
     fresh = [tuple(rng.choice(list(true), 15)) for _ in range(50)]
     truth = np.array([true_ms(true, keys, TRUTH) for keys in fresh])
     assert np.abs(table.predict(fresh) / truth - 1).mean() < 0.02
@@ -273,4 +273,4 @@ def test_without_times_inside_or_networks_there_is_no_choice() -> None:
     gap = {**complete, "block0": blocks["block0"]}
     for given_blocks, given_networks in ((blocks, networks), (gap, networks), (complete, networks[:3])):
         table, errors = chosen_table(given_blocks, given_networks)
-        assert (table.times, errors) == ((ALONE,), {})
+        assert (table.measures, errors) == ((ALONE,), {})
