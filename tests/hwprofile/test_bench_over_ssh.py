@@ -192,11 +192,11 @@ def test_a_board_that_stays_away_is_given_up_and_the_same_command_goes_on(
             server.stop()
 
     slept: list[float] = []
+    options = BenchOptions(patience=Patience((1, 2), (), slept.append))
     try:
         with pytest.raises(
             DeviceUnreachable, match=r"device board: the link was lost: .*what was measured is kept, the same"
         ) as caught:
-            options = BenchOptions(patience=Patience((1, 2), (), slept.append))
             bench(board(server), subject, out, QUICK, Leaving(), options)
     finally:
         server.listen()
