@@ -82,7 +82,7 @@ class AgentProcess:
         """Store the device; `__enter__` starts the process."""
         self._device = device
         self._detailed = detailed
-        self._connection = Connection(device.link)
+        self._connection = Connection(device.link, device.runtime.program())
 
     def __enter__(self) -> AgentProcess:
         """Start the process and read its identity."""

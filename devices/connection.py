@@ -51,16 +51,17 @@ class Connection:
         RequestFailed: when the agent answers with an error.
     """
 
-    def __init__(self, link: Link) -> None:
-        """Store the link; `__enter__` starts the agent."""
+    def __init__(self, link: Link, program: bytes | None = None) -> None:
+        """Store the link; `__enter__` starts the agent: the archive `program`, or hwprofile's own."""
         self._link = link
+        self._program = archive() if program is None else program
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
 
     def __enter__(self) -> Connection:
         """Start the agent, send it its own program, wait for its greeting."""
         token = f"HWPROFILE-{secrets.token_hex(16)}"
-        program = archive()
+        program = self._program
         self._errors = tempfile.TemporaryFile()
         try:
             self._process = self._start(["-c", BOOTSTRAP, str(len(program)), token], self._errors)

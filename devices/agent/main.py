@@ -8,23 +8,7 @@ import os
 import sys
 from typing import BinaryIO, Callable, Dict
 
-from devices.agent import (
-    conditions,
-    frames,
-    identity,
-    litert_runtime,
-    onnxruntime_runtime,
-    pytorch_runtime,
-    timing,
-)
-
-RUNTIMES = {module.NAME: module for module in (onnxruntime_runtime, litert_runtime, pytorch_runtime)}
-"""What can run graphs here: a new runtime is one module and one row.
-
-A module has `NAME`; `version()`, which imports no runtime; and `load(artefact, settings)`, which gives a
-`Loaded` graph, inputs and outputs already in place. It may have `details()`,
-what else the runtime tells of itself, and `node_times(artefact, settings, plan)`, times inside a graph.
-"""
+from devices.agent import conditions, frames, identity, runtimes, timing
 
 
 class Agent:
@@ -55,7 +39,7 @@ class Agent:
 
     def describe(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Identity of this target under a runtime; binds the process to as many processors as threads."""
-        runtime = RUNTIMES[header["runtime"]]
+        runtime = runtimes.runtime(header["runtime"])
         target = dict(identity.hardware(), runtime=runtime.NAME, runtime_version=runtime.version())
         identity.pin(int(header["threads"]))
         software = identity.software()
@@ -73,7 +57,7 @@ class Agent:
 
     def load(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Load the graph in the payload under the id of the request."""
-        graph = RUNTIMES[header["runtime"]].load(payload, header["settings"])
+        graph = runtimes.runtime(header["runtime"]).load(payload, header["settings"])
         self._drop(header["id"])
         self.loaded[header["id"]] = timing.Timed(graph)
         return {"notes": graph.notes}
@@ -84,7 +68,7 @@ class Agent:
 
     def node_times(self, header: frames.Header, payload: bytes) -> frames.Header:
         """Time the nodes inside the graph in the payload, by the runtime's own profiler."""
-        runtime = RUNTIMES[header["runtime"]]
+        runtime = runtimes.runtime(header["runtime"])
         if not hasattr(runtime, "node_times"):
             raise ValueError("{} does not tell the times of nodes".format(runtime.NAME))
         found: frames.Header = runtime.node_times(payload, header["settings"], header["plan"])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
+
+from devices.archive import archive
 
 
 class Unsupported(ValueError):
@@ -18,6 +21,7 @@ class Runtime(ABC):
 
     Attributes:
         name: as typed; the module `devices/agent/<name>_runtime.py` is its other half.
+        agent_file: the source of that other half, where another package brings the runtime; it travels along.
         description: one line for people.
         requirement: what `pip install` takes to have it.
         providers: the ways to execute that are always there, the default first.
@@ -29,6 +33,7 @@ class Runtime(ABC):
     """
 
     name: ClassVar[str]
+    agent_file: ClassVar[Path | None] = None
     description: ClassVar[str]
     requirement: ClassVar[str]
     providers: ClassVar[tuple[str, ...]]
@@ -36,6 +41,14 @@ class Runtime(ABC):
     in_caller: ClassVar[tuple[str, ...]]
     precisions: ClassVar[tuple[str, ...]]
     profiles_nodes: ClassVar[bool]
+
+    def program(self) -> bytes:
+        """The agent that travels to the target.
+
+        Raises:
+            OSError: `agent_file` cannot be read.
+        """
+        return archive() if self.agent_file is None else archive(self.name, self.agent_file.read_bytes())
 
     @abstractmethod
     def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:
