@@ -1,4 +1,4 @@
-"""The agent as one zip archive that travels over a link; nothing is installed on the target."""
+"""The agent as one zip archive that travels over a link; nothing is installed or written on the target."""
 
 from __future__ import annotations
 
@@ -7,29 +7,44 @@ import io
 import zipfile
 from importlib import resources
 
+ONE_LINER = 'import sys; exec(getattr(sys.stdin, "buffer", sys.stdin).read(int(sys.argv[3])))'
+"""What the target's Python is started with: it reads the real bootstrap from stdin.
+
+One line without a character that any login shell would interpret inside single quotes.
+"""
+
 BOOTSTRAP = """
-import importlib.abc, importlib.util, io, sys, zipfile
+import sys
+if sys.version_info < (3, 8):
+    sys.exit("the target's Python is %d.%d, and the agent needs 3.8 or newer" % sys.version_info[:2])
+import importlib.util, io, zipfile
 size, token = int(sys.argv[1]), sys.argv[2]
 sys.path[:] = [entry for entry in sys.path if entry]
-class Archive(importlib.abc.InspectLoader):
-    def __init__(self, data):
-        with zipfile.ZipFile(io.BytesIO(data)) as bundle:
-            self.texts = {name: bundle.read(name).decode("utf-8") for name in bundle.namelist()}
-    def file(self, name):
-        path = name.replace(".", "/")
-        return path + "/__init__.py" if self.is_package(name) else path + ".py"
-    def is_package(self, name):
-        return name.replace(".", "/") + "/__init__.py" in self.texts
-    def get_source(self, name):
-        return self.texts[self.file(name)]
+bundle = zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read(size)))
+
+class Importer:
+    files = {name: bundle.read(name) for name in bundle.namelist()}
     def find_spec(self, name, path=None, target=None):
-        if self.file(name) in self.texts:
-            return importlib.util.spec_from_loader(name, self, origin=self.file(name))
-sys.meta_path.insert(0, Archive(sys.stdin.buffer.read(size)))
+        for file in (name.replace(".", "/") + end for end in ("/__init__.py", ".py")):
+            if file in self.files:
+                is_package = file.endswith("/__init__.py")
+                return importlib.util.spec_from_loader(name, self, origin=file, is_package=is_package)
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        file = module.__spec__.origin
+        exec(compile(self.files[file], file, "exec"), module.__dict__)
+    def get_source(self, name):
+        return self.files[self.find_spec(name).origin].decode("utf-8")
+
+sys.meta_path.insert(0, Importer())
 from devices.agent.main import main
 main(token)
 """
-"""Reads the archive from stdin and imports the agent from memory: nothing is written on the target."""
+"""Reads the archive from stdin and imports the agent from memory: no file is ever written for it.
+
+Python 2 and old Pythons 3 must get as far as the sentence that says they are too old.
+"""
 
 
 @functools.cache
@@ -50,3 +65,18 @@ def archive(runtime: str = "", source: bytes = b"") -> bytes:
         for name in sorted(modules):
             bundle.writestr(f"devices/agent/{name}", modules[name])
     return buffer.getvalue()
+
+
+def agent_arguments(token: str, program: bytes) -> list[str]:
+    """What the target's Python is started with, for an agent that greets with this token.
+
+    Args:
+        token: random.
+        program: the archive.
+    """
+    return ["-c", ONE_LINER, str(len(program)), token, str(len(BOOTSTRAP))]
+
+
+def agent_program(program: bytes) -> bytes:
+    """What the agent is sent on stdin before anything else."""
+    return BOOTSTRAP.encode("ascii") + program

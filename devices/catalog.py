@@ -63,16 +63,22 @@ def spec_named(name: str, registry: Registry = Registry()) -> Spec:
     """
     preset = PRESETS.get(name)
     if preset is not None and preset.is_local:
-        lacking = preset.lacks()
-        if lacking:
-            raise NotConfigured(f"device {name} is not configured: {lacking}")
-        return Spec(name, preset.link, name, preset.runtime, preset.provider)
+        return _ready(Spec(name, preset.link, name, preset.runtime, preset.provider))
     if name in registry.tables:
-        return registry.spec(name)
+        return _ready(registry.spec(name))
     if preset is not None:
         raise NotConfigured(f"device {name} is not configured: {how_to_add(name)}")
     known = [*PRESETS, *(other for other in registry.names if other not in PRESETS)]
     raise KeyError(f"no device {name!r}; known devices: {', '.join(known)}")
+
+
+def _ready(spec: Spec) -> Spec:
+    """The same; NotConfigured where this computer lacks something for its preset."""
+    preset = PRESETS.get(spec.preset or "")
+    lacking = preset.lacks() if preset else ""
+    if lacking:
+        raise NotConfigured(f"device {spec.alias} is not ready: {lacking}")
+    return spec
 
 
 def how_to_add(preset: str) -> str:

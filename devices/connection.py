@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import IO
 
 from devices.agent import frames
-from devices.archive import BOOTSTRAP, archive
+from devices.archive import agent_arguments, agent_program, archive
 from devices.links.link import Link
 
 LARGEST_BANNER_BYTES = 64 * 1024
@@ -61,12 +61,11 @@ class Connection:
     def __enter__(self) -> Connection:
         """Start the agent, send it its own program, wait for its greeting."""
         token = f"HWPROFILE-{secrets.token_hex(16)}"
-        program = self._program
         self._errors = tempfile.TemporaryFile()
         try:
-            self._process = self._start(["-c", BOOTSTRAP, str(len(program)), token], self._errors)
+            self._process = self._start(agent_arguments(token, self._program), self._errors)
             self._wait_at_most(START_TIMEOUT_S)
-            self._write(program)
+            self._write(agent_program(self._program))
             self._await_greeting(token.encode("ascii"))
         except BaseException:
             self.close()

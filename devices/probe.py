@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import IO
 
+from devices.archive import ONE_LINER
 from devices.connection import DeviceError
 from devices.links.link import Link
 
@@ -22,17 +23,17 @@ OLDEST_PYTHON = (3, 8)
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit statuses of a shell that could not start the program."""
 
-# any Python answers this, the second too
 PROGRAM = """
-import json, sys
+import json
 found = {"python": ".".join(str(part) for part in sys.version_info[:3]), "numpy": None}
 try:
     import numpy
     found["numpy"] = numpy.__version__
 except Exception:
     pass
-sys.stdout.write(sys.argv[1] + json.dumps(found) + chr(10))
+sys.stdout.write(sys.argv[2] + json.dumps(found) + chr(10))
 """
+"""Any Python answers this, the second too."""
 
 
 class Unreachable(DeviceError):
@@ -74,10 +75,11 @@ def probe(link: Link, timeout_s: float = TIMEOUT_S) -> Probe:
     token = f"HWPROFILE-{secrets.token_hex(16)}"
     with tempfile.TemporaryFile() as errors:
         try:
-            process = link.start(["-c", PROGRAM, token], errors)
+            process = link.start(["-c", ONE_LINER, "0", token, str(len(PROGRAM))], errors)
         except OSError as error:
             raise Unreachable(f"what reaches it cannot be started: {error}") from error
         try:
+            _send(process, PROGRAM.encode("ascii"))
             answer = _answer(process, timeout_s)
         finally:
             status = _ended(process)
@@ -94,6 +96,13 @@ def probe(link: Link, timeout_s: float = TIMEOUT_S) -> Probe:
         said or f"nothing came within {timeout_s:g} s" if status is None else said or f"exit status {status}"
     )
     raise Unreachable(f"{why}; {advice}" if advice else why)
+
+
+def _send(process: subprocess.Popen[bytes], data: bytes) -> None:
+    """Write less than a pipe holds; what has ended already is not an error here."""
+    assert process.stdin is not None  # links give pipes
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(data)
 
 
 def _answer(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:

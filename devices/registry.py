@@ -22,10 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from devices.links.catalog import Value
+
 SCHEMA_VERSION = 1
 LARGEST_FILE_BYTES = 256 * 1024
 LONGEST_ALIAS = 64
 LONGEST_TEXT = 1000
+LONGEST_LIST = 100
 LARGEST_NUMBER = 2**31 - 1
 
 ALIAS = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]*")
@@ -56,7 +59,7 @@ class Spec:
     preset: str | None = None
     runtime: str | None = None
     provider: str | None = None
-    options: Mapping[str, str | int] = field(default_factory=dict)
+    options: Mapping[str, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ValueError for what no device can have; the message begins with the key."""
@@ -70,10 +73,12 @@ class Spec:
                 raise ValueError(f"{key!r} is no key: small letters, digits and `_`")
             _check_value(key, value)
 
-    def to_table(self) -> dict[str, str | int]:
+    def to_table(self) -> dict[str, str | int | list[str]]:
         """The entry in the file."""
-        own = {key: getattr(self, key) for key in _OWN_KEYS}
-        return {**{key: value for key, value in own.items() if value is not None}, **self.options}
+        own = {key: getattr(self, key) for key in _OWN_KEYS if getattr(self, key) is not None}
+        return own | {
+            key: list(value) if isinstance(value, tuple) else value for key, value in self.options.items()
+        }
 
     @classmethod
     def from_table(cls, alias: str, table: object) -> Spec:
@@ -83,7 +88,9 @@ class Spec:
         if "link" not in table:
             raise ValueError('link is missing: write link = "ssh", or another one')
         own = {key: table[key] for key in _OWN_KEYS if key in table}
-        return cls(alias, **own, options={key: table[key] for key in table if key not in _OWN_KEYS})
+        others = {key: value for key, value in table.items() if key not in _OWN_KEYS}
+        options = {key: tuple(value) if isinstance(value, list) else value for key, value in others.items()}
+        return cls(alias, **own, options=options)
 
 
 def check_alias(alias: str) -> None:
@@ -96,11 +103,17 @@ def check_alias(alias: str) -> None:
 
 
 def _check_value(key: str, value: object) -> None:
+    if isinstance(value, tuple):
+        if len(value) > LONGEST_LIST or not all(isinstance(one, str) for one in value):
+            raise ValueError(f"{key} is a list of at most {LONGEST_LIST} texts")
+        for one in value:
+            _check_value(key, one)
+        return
     if isinstance(value, str):
         if len(value) > LONGEST_TEXT or not value.isprintable():
             raise ValueError(f"{key} is a line of at most {LONGEST_TEXT} printable characters")
     elif type(value) is not int or abs(value) > LARGEST_NUMBER:
-        raise ValueError(f"{key} is a text or a number below 2^31, got {value!r:.40}")
+        raise ValueError(f"{key} is a text, a number below 2^31 or a list of texts, got {value!r:.40}")
 
 
 @dataclass(frozen=True)
@@ -164,13 +177,15 @@ class Registry:
         Raises:
             RegistryError: it cannot be written.
         """
+        from devices.registry_text import CannotEdit, edited
+
         old = _text(path) or f"schema_version = {SCHEMA_VERSION}\n"
-        text = _edited(path, old, self.tables)
-        if _tables(path, text) != self.tables:
-            raise RegistryError(f"{path} cannot be edited without changing what it says; edit it by hand")
         try:
+            text = edited(old, self.tables)
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path.resolve(), text)  # a link stays one
+        except CannotEdit as error:
+            raise RegistryError(f"{path} cannot be edited: {error}; edit it by hand") from error
         except OSError as error:
             raise RegistryError(f"cannot write {path}: {error.strerror}") from error
 
@@ -218,32 +233,6 @@ def _tables(path: Path, text: str) -> dict[str, Any]:
         named = sorted(others)[0] if others else "devices"
         raise RegistryError(f"{path}: what is {named[:80]!r}? Every device is a table `[devices.NAME]`")
     return tables
-
-
-def _edited(path: Path, old: str, tables: Mapping[str, Any]) -> str:
-    """The text of a file with these entries in place of those that it had."""
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
-    try:
-        document = tomlkit.parse(old)
-        entries = document.setdefault("devices", tomlkit.table(is_super_table=True))
-        for alias in set(entries) - set(tables):
-            del entries[alias]
-        for alias, table in tables.items():
-            known = entries.get(alias)
-            if known is None or not isinstance(table, dict):
-                if known != table:
-                    entries[alias] = table
-                continue
-            for key in set(known) - set(table):
-                del known[key]
-            for key, value in table.items():
-                if known.get(key) != value:
-                    known[key] = value
-        return tomlkit.dumps(document)
-    except (TOMLKitError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RegistryError(f"{path} cannot be edited ({error}); edit it by hand") from error
 
 
 def _write(path: Path, text: str) -> None:

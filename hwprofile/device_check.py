@@ -157,7 +157,7 @@ class Check:
             text.format(self._state[key]) for key, text in words.items() if self._state.get(key) is not None
         ]
         serious = sum(one.weight == "serious" for one in self._findings)
-        end = f"; {serious} serious findings" if serious else ""
+        end = f"; {serious} serious finding{'s' if serious > 1 else ''}" if serious else ""
         return (", ".join(told) or "the device tells nothing of clock, heat and load") + end
 
 

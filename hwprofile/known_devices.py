@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from devices.catalog import NotConfigured, settings_for, spec_named
-from devices.links.catalog import link_fields, link_of
+from devices.links.catalog import Value, link_fields, link_of
 from devices.presets import PRESETS, Preset
 from devices.registry import Registry, RegistryError, Spec, check_alias
 from hwprofile import places, plugins
 from hwprofile.errors import BadInput, DeviceUnreachable, UserError
-from hwprofile.profile_lines import ProfileError, read_header, read_lines
 
 
 def user_registry() -> Registry:
@@ -67,7 +66,7 @@ class Addition:
     link: str | None = None
     runtime: str | None = None
     provider: str | None = None
-    options: Mapping[str, str | int] = field(default_factory=dict)
+    options: Mapping[str, Value] = field(default_factory=dict)
 
     def spec(self) -> Spec:
         """The device, checked as far as that can be done from here.
@@ -84,7 +83,7 @@ class Addition:
             if link is None:
                 raise ValueError("how is it reached? Give --preset, --link, or --host HOST for ssh")
             plugins.need("hwprofile.links", link)
-            options = _read(link, self.options)
+            options = _read(link, self.options, self.alias)
             link_of(link, self.alias, options)
             self._check_runtime()
             runtime, provider = self.runtime, self.provider
@@ -119,20 +118,22 @@ class Addition:
             settings_for(self.runtime, self.provider)
 
 
-def _read(link: str, options: Mapping[str, str | int]) -> dict[str, str | int]:
-    """Options with their numbers read, and the needed ones there; ValueError otherwise."""
+def _read(link: str, options: Mapping[str, Value], alias: str) -> dict[str, Value]:
+    """Options with their numbers and lists read, and the needed ones there; ValueError otherwise."""
     known = {one.name: one for one in link_fields(link)}
     for one in known.values():
         if one.is_needed and one.name not in options:
-            raise ValueError(f"--{one.name} is missing: link {link} needs it")
+            raise ValueError(
+                f"--{one.name} is missing: link {link} needs it; "
+                f"type `hwprofile devices add {alias} ... --{one.name} {one.name.upper()}`"
+            )
     host = options.get("host")
     if isinstance(host, str) and "@" in host and "user" not in options:
         user, _, bare = host.rpartition("@")
         raise ValueError(f"user and host are given apart: --host {bare} --user {user}")
-    read: dict[str, str | int] = {}
+    read: dict[str, Value] = {}
     for key, value in options.items():
-        number = isinstance(value, str) and key in known and known[key].is_number
-        read[key] = int(value) if number and str(value).isascii() and str(value).isdigit() else value
+        read[key] = known[key].read(value) if isinstance(value, str) and key in known else value
     return read
 
 
@@ -175,6 +176,8 @@ def _save(registry: Registry, path: Path) -> None:
 
 def profiles_of(alias: str) -> list[Path]:
     """The profiles that were measured on a device under this name."""
+    from hwprofile.profile_lines import ProfileError, read_header, read_lines
+
     found = []
     for path in places.profiles_of(alias):
         with contextlib.suppress(ProfileError, StopIteration):  # what is no profile is nobody's

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
-from devices.links.link import Link
+Value: TypeAlias = str | int | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +17,8 @@ class LinkKind:
 
     Attributes:
         description: one line for people.
-        link: `module:Class`; a frozen dataclass whose fields are what a user gives, `alias` first, if any.
-            It raises ValueError for a bad one.
+        link: `module:Class` of a `Link`, or of what the device takes in place of one: a frozen dataclass
+            whose fields are what a user gives, after `alias`, if it has that. ValueError for bad ones.
         device: `module:Class` of the device behind the link, built from alias, link, settings, calibration
             inputs and the time that a graph may take, in this order.
     """
@@ -26,17 +27,17 @@ class LinkKind:
     link: str
     device: str = "devices.agent_device:AgentDevice"
 
-    def link_class(self) -> type[Link]:
+    def link_class(self) -> type[Any]:
         """The class of the link.
 
         Raises:
             LookupError: this version of hwprofile lacks it.
         """
-        return _class(self.link)
+        return _class(self.link, "the link")
 
     def device_class(self) -> type[Any]:
         """The class of the device behind the link; LookupError where this version lacks it."""
-        return _class(self.device)
+        return _class(self.device, "the device")
 
 
 LINKS: dict[str, LinkKind] = {
@@ -45,7 +46,7 @@ LINKS: dict[str, LinkKind] = {
     "adb": LinkKind("an Android phone with Termux, SSH over ADB", "devices.links.adb:AdbLink"),
     "adb-shell": LinkKind(
         "an Android phone as it is, a program pushed over ADB",
-        "devices.links.adb:AdbShell",
+        "devices.perf_test.adb_shell:AdbShell",
         "devices.perf_test.device:PerfTestDevice",
     ),
 }
@@ -57,13 +58,26 @@ class Field:
 
     Attributes:
         name: as in the file of devices.
-        is_number: whether it is a whole number; else a text.
+        kind: `number` (a whole one), `list` (of texts), `path` or `text`.
         is_needed: whether it has no default.
     """
 
     name: str
-    is_number: bool
+    kind: str
     is_needed: bool
+
+    def given(self, value: Value) -> object:
+        """What the link takes for a value in the file; ValueError for one of another kind."""
+        kinds = {"number": int, "list": tuple}
+        if type(value) is not kinds.get(self.kind, str):
+            raise ValueError(f"{self.name} is a {self.kind}, got {value!r:.80}")
+        return Path(str(value)).expanduser() if self.kind == "path" else value
+
+    def read(self, text: str) -> Value:
+        """What a user's text stands for: a number, a list with commas between, or itself."""
+        if self.kind == "number" and text.isascii() and text.removeprefix("-").isdigit():
+            return int(text)
+        return tuple(text.split(",")) if self.kind == "list" else text
 
 
 def link_kind(name: str) -> LinkKind:
@@ -83,18 +97,19 @@ def link_fields(name: str) -> list[Field]:
     if not is_dataclass(kind):
         return []
     return [
-        Field(
-            one.name,
-            "int" in str(one.type),
-            one.default is MISSING and one.default_factory is MISSING,
-        )
+        Field(one.name, _kind(str(one.type)), one.default is MISSING and one.default_factory is MISSING)
         for one in fields(kind)
         if one.init and one.name != "alias"
     ]
 
 
-def link_of(name: str, alias: str, options: Mapping[str, str | int]) -> Link:
-    """A link with what a user gave.
+def _kind(annotation: str) -> str:
+    words = {"tuple": "list", "int": "number", "Path": "path"}
+    return next((kind for word, kind in words.items() if word in annotation), "text")
+
+
+def link_of(name: str, alias: str, options: Mapping[str, Value]) -> Any:
+    """A link, or what a device takes in place of one, with what a user gave.
 
     Args:
         name: of the link.
@@ -106,22 +121,21 @@ def link_of(name: str, alias: str, options: Mapping[str, str | int]) -> Link:
         ValueError: a field is missing, unknown or unusable; the message begins with its name.
     """
     known = {one.name: one for one in link_fields(name)}
-    for key, value in options.items():
+    for key in options:
         if key not in known:
             raise ValueError(f"{key} is nothing that link {name} has; it has {', '.join(known) or 'nothing'}")
-        if known[key].is_number != (type(value) is int):
-            raise ValueError(f"{key} is a {'number' if known[key].is_number else 'text'}, got {value!r}")
     missing = [one.name for one in known.values() if one.is_needed and one.name not in options]
     if missing:
         raise ValueError(f"{missing[0]} is missing: link {name} needs it")
     kind = link_kind(name).link_class()
     takes_alias = is_dataclass(kind) and any(one.name == "alias" for one in fields(kind))
-    return kind(**({"alias": alias} if takes_alias else {}), **options)
+    given = {key: known[key].given(value) for key, value in options.items()}
+    return kind(**({"alias": alias} if takes_alias else {}), **given)
 
 
-def _class(place: str) -> type[Any]:
+def _class(place: str, what: str) -> type[Any]:
     try:
         found: type[Any] = pkgutil.resolve_name(place)
     except (ModuleNotFoundError, AttributeError) as error:
-        raise LookupError(f"{place} is not part of this version of hwprofile ({error})") from error
+        raise LookupError(f"{what} {place} is not part of this installation ({error})") from error
     return found

@@ -14,8 +14,6 @@ from hwprofile.errors import BadInput, DeviceUnreachable
 if TYPE_CHECKING:
     from hwprofile.device_check import Step
 
-LINK_OPTIONS = ("host", "user", "port", "jump", "python", "serial", "program")
-
 
 @main.group(invoke_without_command=True)
 @json_option
@@ -66,6 +64,13 @@ def _list(as_json: bool) -> None:
 )
 @click.option("--serial", help="Which phone, as `adb devices` lists it (adb, adb-shell).")
 @click.option("--program", metavar="PATH", help="The program to push to the phone (adb-shell).")
+@click.option(
+    "--library",
+    "libraries",
+    metavar="PATH",
+    multiple=True,
+    help="A library to push beside the program; may be repeated (adb-shell).",
+)
 @click.option("--set", "more", metavar="KEY=VALUE", multiple=True, help="Anything else that the link takes.")
 @click.option("--runtime", help="What runs the graphs there by default; default: the preset's.")
 @click.option("--provider", help="How the runtime executes by default; default: its first.")
@@ -94,7 +99,7 @@ def add(
     """
     from hwprofile import known_devices
 
-    options = {key: value for key, value in given.items() if value is not None} | _pairs(more)
+    options = {key: value for key, value in given.items() if value not in (None, ())} | _pairs(more)
     spec = known_devices.Addition(name, preset, link, runtime, provider, options).spec()
     known_devices.add(spec, replace=replace)
     click.echo(f"{name} is added: {spec.link}, {spec.runtime or 'onnxruntime'}")

@@ -408,19 +408,17 @@ def was_used(folder: Path) -> bool:
     return folder.stat().st_mtime > 0
 
 
-def test_the_agent_leaves_no_file_behind(scratch: Path, tiny: bytes) -> None:
+def test_the_agent_writes_no_file(scratch: Path, tiny: bytes) -> None:
     with Connection(LocalLink()) as connection:
-        assert was_used(scratch)
-        assert list(scratch.iterdir()) == []
+        assert not was_used(scratch)
         assert_well(connection, tiny)
     assert list(scratch.iterdir()) == []
 
 
-def test_an_agent_that_cannot_be_imported_leaves_no_file_behind(scratch: Path) -> None:
+def test_an_agent_that_cannot_be_imported_writes_no_file(scratch: Path) -> None:
     with tempfile.TemporaryFile() as errors:
         # without site-packages, where an installed `devices` would take the place of the archive
         process = start(b"this is no archive", errors, PythonLink(sys.executable, "-I", "-S"))
         assert end(process) == b""
         assert process.returncode != 0
-    assert was_used(scratch)
-    assert list(scratch.iterdir()) == []
+    assert not was_used(scratch)
