@@ -37,7 +37,16 @@ sys.stdout.write(sys.argv[2] + json.dumps(found) + chr(10))
 
 
 class Unreachable(DeviceError):
-    """The target did not answer at all."""
+    """The target did not answer at all.
+
+    Attributes:
+        advice: what a person can do about it; empty where that is not known.
+    """
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        """Store both."""
+        super().__init__(what)
+        self.advice = advice
 
 
 class NoPython(DeviceError):
@@ -77,7 +86,8 @@ def probe(link: Link, timeout_s: float = TIMEOUT_S) -> Probe:
         try:
             process = link.start(["-c", ONE_LINER, "0", token, str(len(PROGRAM))], errors)
         except OSError as error:
-            raise Unreachable(f"what reaches it cannot be started: {error}") from error
+            what = f"what reaches it cannot be started: {error}"
+            raise Unreachable(what, link.advice(what)) from error
         try:
             _send(process, PROGRAM.encode("ascii"))
             answer = _answer(process, timeout_s)
@@ -91,11 +101,12 @@ def probe(link: Link, timeout_s: float = TIMEOUT_S) -> Probe:
     said = link.redacted(words)
     if status in (NOT_FOUND, NOT_EXECUTABLE):
         raise NoPython(f"it cannot start the Python that it shall{f': {said}' if said else ''}")
-    advice = link.advice(words)
-    why = (
-        said or f"nothing came within {timeout_s:g} s" if status is None else said or f"exit status {status}"
-    )
-    raise Unreachable(f"{why}; {advice}" if advice else why)
+    if status is None:
+        what = f"nothing came within {timeout_s:g} s{f'; its last words: {said}' if said else ''}"
+        raise Unreachable(
+            what, link.advice(words) or "log in by hand: does the login shell wait for something?"
+        )
+    raise Unreachable(said or f"exit status {status}", link.advice(words))
 
 
 def _send(process: subprocess.Popen[bytes], data: bytes) -> None:

@@ -18,13 +18,23 @@ from devices.diagnosis import Examination, Finding, findings
 from devices.links.local import LocalLink
 from devices.measurement import Graph, Visit
 from devices.presets import PRESETS
-from devices.probe import NoPython, Unreachable, probe
+from devices.probe import NoPython, Probe, Unreachable, probe
 from devices.runtimes.catalog import RUNTIMES
 from devices.statistics import summarise
 
 PROCESSES, SAMPLES = 3, 30
 WATCHED_S = 0.5
 _INDENT = " " * 22
+_SHOW = "look at what it is given: `hwprofile devices show {}`"
+_CURES = {
+    "link": _SHOW,
+    "python": "is another program running there, or little memory left? " + _SHOW,
+    "runtime": _SHOW,
+    "providers": _SHOW,
+    "graph": "update the runtime there, or choose another with --runtime or --provider",
+    "conditions": _SHOW,
+}
+"""What to do about a failure that does not say it itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +116,11 @@ class Check:
         except Broken as error:
             found, ok, cure = str(error), False, error.cure
         except DeviceError as error:
-            found, ok, cure = str(error), False, "hwprofile doctor may tell more, once this step holds"
+            found, ok, cure = str(error), False, _CURES[name].format(self.device.name)
         seconds = time.monotonic() - started
-        return Step(name, ok, seconds, found, cure, self._findings if name == "conditions" else ())
+        return Step(
+            name, ok, seconds, " ".join(found.split()), cure, self._findings if name == "conditions" else ()
+        )
 
     def _agent_walk(self) -> dict[str, Callable[[], str]]:
         assert isinstance(self.device, AgentDevice)
@@ -161,32 +173,30 @@ class Check:
         return (", ".join(told) or "the device tells nothing of clock, heat and load") + end
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class _AgentSteps:
     """The first steps, where the device has an agent."""
 
     device: AgentDevice
     preset: str | None
+    _answer: Probe | NoPython | None = field(default=None, init=False)
 
     def link(self) -> str:
         try:
-            probe(self.device.link)
-        except NoPython:
-            return "the target answers"
+            self._answer = probe(self.device.link)
+        except NoPython as error:
+            self._answer = error
         except Unreachable as error:
-            raise Broken(str(error), self._words_on_link()) from error
+            cure = error.advice or _SHOW.format(self.device.name)
+            raise Broken(str(error), cure) from error
         return "this computer" if isinstance(self.device.link, LocalLink) else "the target answers"
-
-    def _words_on_link(self) -> str:
-        return f"look at what it is given: `hwprofile devices show {self.device.name}`"
 
     def python(self) -> str:
         name = self.device.name
         other = f"`hwprofile devices add {name} ... --python PATH --replace` names another interpreter"
-        try:
-            found = probe(self.device.link)
-        except NoPython as error:
-            raise Broken(str(error), f"install Python 3.8 or newer there; {other}") from error
+        found = self._answer
+        if not isinstance(found, Probe):
+            raise Broken(str(found), f"install Python 3.8 or newer there; {other}")
         if found.python < (3, 8):
             raise Broken(found.problem, f"install a newer one there; {other}")
         if found.numpy is None:

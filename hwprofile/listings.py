@@ -7,7 +7,7 @@ from typing import Any
 
 from devices.agent.runtimes import runtime as agent_runtime
 from devices.catalog import NotConfigured, spec_named
-from devices.links.catalog import link_of
+from devices.links.catalog import LINKS, link_of
 from devices.presets import PRESETS
 from devices.registry import Registry, RegistryError, Spec
 from devices.runtimes.catalog import RUNTIMES
@@ -94,7 +94,7 @@ def _device(name: str, registry: Registry) -> dict[str, Any]:
         state = "not ready" if preset and preset.is_local else "not added"
     except RegistryError as error:
         spec, needs, state = None, str(error), "unusable"
-    kind = preset or PRESETS.get((spec and spec.preset) or "")
+    kind = preset or PRESETS.get((spec and spec.preset) or "") or LINKS.get(spec.link if spec else "")
     return {
         "name": name,
         "link": spec.link if spec else preset.link if preset else None,

@@ -130,7 +130,10 @@ def link_of(name: str, alias: str, options: Mapping[str, Value]) -> Any:
     kind = link_kind(name).link_class()
     takes_alias = is_dataclass(kind) and any(one.name == "alias" for one in fields(kind))
     given = {key: known[key].given(value) for key, value in options.items()}
-    return kind(**({"alias": alias} if takes_alias else {}), **given)
+    try:
+        return kind(**({"alias": alias} if takes_alias else {}), **given)
+    except TypeError as error:  # another package's, or one of another version
+        raise ValueError(f"its link {name} cannot be made: {error}") from error
 
 
 def _class(place: str, what: str) -> type[Any]:

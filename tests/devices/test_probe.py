@@ -65,8 +65,9 @@ def test_a_python_that_is_not_there_is_no_lost_target() -> None:
 
 
 def test_what_reaches_the_target_speaks_without_names_and_with_advice() -> None:
-    with pytest.raises(Unreachable, match=r"^ssh: board: down; switch it on$"):
+    with pytest.raises(Unreachable, match=r"^ssh: board: down$") as caught:
         probe(Shell("echo ssh: secret-host: down >&2; exit 255"))
+    assert caught.value.advice == "switch it on"
     with pytest.raises(Unreachable, match=r"^exit status 3$"):
         probe(Shell("exit 3"))
     with pytest.raises(Unreachable, match=r"cannot be started: .*no-such-program"):
@@ -74,8 +75,9 @@ def test_what_reaches_the_target_speaks_without_names_and_with_advice() -> None:
 
 
 def test_a_target_that_hangs_is_given_up() -> None:
-    with pytest.raises(Unreachable, match=r"nothing came within 0\.2 s"):
-        probe(Shell("sleep 60"), 0.2)
+    with pytest.raises(Unreachable, match=r"nothing came within 0\.2 s; its last words: busy") as caught:
+        probe(Shell("echo busy >&2; exec sleep 60"), 0.2)
+    assert "log in by hand" in caught.value.advice
 
 
 @pytest.mark.parametrize("answer", ["", "{}", "[1]", '{"python": 3, "numpy": null}', '{"python": "3.x"}'])
