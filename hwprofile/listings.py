@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from devices.agent.runtimes import runtime as agent_runtime
 from devices.catalog import NotConfigured, spec_named
 from devices.links.catalog import LINKS, link_of
 from devices.presets import PRESETS
 from devices.registry import Registry, RegistryError, Spec
 from devices.runtimes.catalog import RUNTIMES
-from devices.runtimes.runtime import Runtime
 from devices.settings import Settings
 from hwprofile import places, plugins
 from hwprofile.display import table
@@ -152,7 +150,7 @@ def runtimes() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "installed": _installed(runtime),
+            "installed": runtime.installed(),
             "providers": list(runtime.providers),
             "dtypes": list(runtime.precisions),
             "inline": runtime.profiles_nodes,
@@ -161,15 +159,6 @@ def runtimes() -> list[dict[str, Any]]:
         }
         for name, runtime in RUNTIMES.items()
     ]
-
-
-def _installed(runtime: Runtime) -> str | None:
-    if runtime.agent_file is not None:  # another package's: only its targets can tell
-        return None
-    try:
-        return str(agent_runtime(runtime.name).version())
-    except ModuleNotFoundError:
-        return None
 
 
 def devices_table() -> str:

@@ -77,7 +77,9 @@ def _runtime(entry: EntryPoint, found: object) -> Runtime:
         raise ValueError(
             f"its `agent_file` is {found.agent_file}; it must be the file of its half in the agent"
         )
-    return found()
+    runtime = found()
+    runtime.installed()  # its other half can be read here, too
+    return runtime
 
 
 def _preset(entry: EntryPoint, found: object) -> Preset:

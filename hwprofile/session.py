@@ -318,7 +318,8 @@ class Session:
         return predictions(files, model_of(profile)), profile
 
     def _subject(self, space: SearchSpace, origin: str) -> SpaceSubject:
-        if self.inline and not RUNTIMES[self.device.settings.runtime].profiles_nodes:
+        runtime = RUNTIMES.get(self.device.settings.runtime)  # a recording may be of one that is not here
+        if self.inline and not (runtime and runtime.profiles_nodes):
             able = ", ".join(name for name, runtime in RUNTIMES.items() if runtime.profiles_nodes)
             raise UserError(f"--inline needs a runtime that tells the times of nodes: {able}")
         table, batch = default_table(space), self.device.settings.batch

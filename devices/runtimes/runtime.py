@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
+from devices.agent.runtimes import runtime
 from devices.archive import archive
 
 
 class Unsupported(ValueError):
     """A graph, or a setting, that a runtime cannot take; the message says which and why."""
+
+
+def _module(file: Path) -> ModuleType:
+    """A file as a module of its own."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class Runtime(ABC):
@@ -49,6 +62,14 @@ class Runtime(ABC):
             OSError: `agent_file` cannot be read.
         """
         return archive() if self.agent_file is None else archive(self.name, self.agent_file.read_bytes())
+
+    def installed(self) -> str | None:
+        """The version on this computer; None where it is not installed."""
+        half = runtime(self.name) if self.agent_file is None else _module(self.agent_file)
+        try:
+            return str(half.version())
+        except ModuleNotFoundError:
+            return None
 
     @abstractmethod
     def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:

@@ -77,6 +77,7 @@ def test_what_a_package_brings_is_listed_and_what_is_broken_is_one_line(environm
     found = json.loads(run(environment, "devices", "--json")[1])
     assert [one["name"] for one in found["broken_plugins"]] == ["broken", "onnxruntime"]
     assert {"name", "ready", "needs"} <= set(found["devices"][0])
+    assert next(one["installed"] for one in found["runtimes"] if one["name"] == "nap") == "1.0"
 
 
 def test_a_runtime_of_another_package_is_benched_over_its_own_link(
