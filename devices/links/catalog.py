@@ -74,7 +74,9 @@ class Field:
         return Path(str(value)).expanduser() if self.kind == "path" else value
 
     def read(self, text: str) -> Value:
-        """What a user's text stands for: a number, a list with commas between, or itself."""
+        """What a user's text stands for: a number, a list with commas, a path from here, or itself."""
+        if self.kind == "path":
+            return str(Path(text).expanduser().absolute())
         if self.kind == "number" and text.isascii() and text.removeprefix("-").isdigit():
             return int(text)
         return tuple(text.split(",")) if self.kind == "list" else text

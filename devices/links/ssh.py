@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from devices.links.link import Link
@@ -35,7 +36,7 @@ class SshLink(Link):
     port: int | None = None
     jump: str | None = None
     python: str = "python3"
-    config: str | None = None
+    config: Path | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a name that ssh might take for something else."""
@@ -47,7 +48,7 @@ class SshLink(Link):
     def start(self, arguments: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start the target's Python."""
         options = ["-o", "BatchMode=yes"]
-        options += ["-F", self.config] if self.config else []
+        options += ["-F", str(self.config)] if self.config else []
         options += ["-p", str(self.port)] if self.port else []
         options += ["-J", self.jump] if self.jump else []
         options += ["-l", self.user] if self.user else []

@@ -63,11 +63,17 @@ def _list(as_json: bool) -> None:
     "--python", metavar="PATH", help="The Python to use there, such as that of a virtual environment."
 )
 @click.option("--serial", help="Which phone, as `adb devices` lists it (adb, adb-shell).")
-@click.option("--program", metavar="PATH", help="The program to push to the phone (adb-shell).")
+@click.option(
+    "--program",
+    metavar="PATH",
+    type=click.Path(resolve_path=True),
+    help="The program to push to the phone (adb-shell).",
+)
 @click.option(
     "--library",
     "libraries",
     metavar="PATH",
+    type=click.Path(resolve_path=True),
     multiple=True,
     help="A library to push beside the program; may be repeated (adb-shell).",
 )

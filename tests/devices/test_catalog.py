@@ -151,6 +151,7 @@ def test_fields_of_a_link_are_read_as_their_kinds_are(monkeypatch: pytest.Monkey
     monkeypatch.setitem(links.LINKS, "hose", LinkKind("a hose", f"{__name__}:Hose"))
     monkeypatch.setitem(sys.modules, __name__, sys.modules[Hose.__module__])
     texts = {"length": "3", "color": "3", "ends": "in,out", "map": "/a/map"}
+    assert Path(str(next(one for one in link_fields("hose") if one.name == "map").read("here"))).is_absolute()
     options = {one.name: one.read(texts[one.name]) for one in link_fields("hose")}
     assert options == {"length": 3, "color": "3", "ends": ("in", "out"), "map": "/a/map"}
     assert link_of("hose", "garden", options) == Hose("garden", 3, "3", ("in", "out"), Path("/a/map"))
