@@ -13,11 +13,13 @@ An entry that is wrong is an error when that device is used; the others can stil
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,6 +190,26 @@ class Registry:
             raise RegistryError(f"{path} cannot be edited: {error}; edit it by hand") from error
         except OSError as error:
             raise RegistryError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Let nobody else change the file while the block reads, changes and saves it.
+
+    Raises:
+        RegistryError: its folder cannot be made or opened.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise RegistryError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks: two at once are rare
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _text(path: Path) -> str | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from devices.catalog import NotConfigured, settings_for, spec_named
 from devices.links.catalog import Value, link_fields, link_of
 from devices.presets import PRESETS, Preset
-from devices.registry import Registry, RegistryError, Spec, check_alias
+from devices.registry import Registry, RegistryError, Spec, alone, check_alias
 from hwprofile import places, plugins
 from hwprofile.errors import BadInput, DeviceUnreachable, UserError
 
@@ -143,13 +143,15 @@ def add(spec: Spec, *, replace: bool) -> Path:
     Raises:
         UserError: there is one of this name and it shall not be replaced, or the file cannot be used.
     """
-    registry, path = user_registry(), places.devices_path()
-    if spec.alias in registry.tables and not replace:
-        raise UserError(
-            f"there is a device {spec.alias}: overwrite it with --replace, or choose another name"
-        )
-    _save(registry.adding(spec), path)
-    return path
+
+    def added(registry: Registry) -> Registry:
+        if spec.alias in registry.tables and not replace:
+            raise UserError(
+                f"there is a device {spec.alias}: overwrite it with --replace, or choose another name"
+            )
+        return registry.adding(spec)
+
+    return _changed(added)
 
 
 def remove(alias: str) -> list[Path]:
@@ -158,20 +160,29 @@ def remove(alias: str) -> list[Path]:
     Raises:
         UserError: there is none of this name, or the file cannot be used.
     """
-    registry = user_registry()
-    if alias not in registry.tables:
-        why = "it is always there" if alias in PRESETS and PRESETS[alias].is_local else "it was never added"
-        known = f"; added are: {', '.join(registry.names)}" if registry.names else ""
-        raise UserError(f"there is no device {alias!r:.80} to remove: {why}{known}")
-    _save(registry.without(alias), places.devices_path())
+
+    def removed(registry: Registry) -> Registry:
+        if alias not in registry.tables:
+            why = (
+                "it is always there" if alias in PRESETS and PRESETS[alias].is_local else "it was never added"
+            )
+            known = f"; added are: {', '.join(registry.names)}" if registry.names else ""
+            raise UserError(f"there is no device {alias!r:.80} to remove: {why}{known}")
+        return registry.without(alias)
+
+    _changed(removed)
     return profiles_of(alias)
 
 
-def _save(registry: Registry, path: Path) -> None:
+def _changed(change: Callable[[Registry], Registry]) -> Path:
+    """Change the user's file and give it."""
+    path = places.devices_path()
     try:
-        registry.save(path)
+        with alone(path):
+            change(user_registry()).save(path)
     except RegistryError as error:
         raise UserError(str(error)) from error
+    return path
 
 
 def profiles_of(alias: str) -> list[Path]:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -16,8 +17,10 @@ from click.testing import CliRunner
 from devices.links.catalog import LINKS, LinkKind
 from devices.links.link import Link
 from devices.links.local import started
+from devices.registry import Registry, Spec
 from hwprofile import places
 from hwprofile.cli import main
+from hwprofile.known_devices import add
 from hwprofile.profile_lines import Header
 from hwprofile.session import session_device
 
@@ -94,6 +97,13 @@ def test_a_device_is_overwritten_only_when_asked(home: Path) -> None:
     assert "overwrite it with --replace" in errors
     assert run("devices", "add", "a", "--host", "two", "--replace")[0] == 0
     assert json.loads(run("devices", "show", "a", "--json")[1])["host"] == "two"
+
+
+def test_devices_that_are_added_at_once_are_all_there(home: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        specs = [Spec(f"board{number}", "local") for number in range(8)]
+        list(pool.map(lambda spec: add(spec, replace=False), specs))
+    assert Registry.load(places.devices_path()).names == [spec.alias for spec in specs]
 
 
 @pytest.mark.parametrize(
