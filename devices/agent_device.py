@@ -91,7 +91,7 @@ class AgentProcess:
         """Store the device; `__enter__` starts the process."""
         self._device = device
         self._detailed = detailed
-        self._connection = Connection(device.link)
+        self._connection = Connection(device.link, device.runtime.program())
         self._notes: dict[str, Mapping[str, Any]] = {}
         self._is_gpu = device.runtime.on_gpu(device.settings.provider)
 

@@ -53,25 +53,37 @@ started in goes off the path before anything is imported: what lies there (a clo
 
 
 @functools.cache
-def archive() -> bytes:
-    """The agent's modules under their own package names."""
+def archive(runtime: str = "", source: bytes = b"") -> bytes:
+    """The agent's modules under their own package names.
+
+    Args:
+        runtime: name of one that does not come with hwprofile; none where empty.
+        source: of its half in the agent.
+    """
     folder = resources.files("devices.agent")
+    modules = {file.name: file.read_bytes() for file in folder.iterdir() if file.name.endswith(".py")}
+    if runtime:
+        modules[f"{runtime}_runtime.py"] = source
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
         # with a date of its own: this computer's clock may stand before the first that a zip can hold
         bundle.writestr(zipfile.ZipInfo("devices/__init__.py"), "")
-        for file in sorted(folder.iterdir(), key=lambda item: item.name):
-            if file.name.endswith(".py"):
-                entry = zipfile.ZipInfo(f"devices/agent/{file.name}")
-                bundle.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+        for name in sorted(modules):
+            entry = zipfile.ZipInfo(f"devices/agent/{name}")
+            bundle.writestr(entry, modules[name], zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
-def agent_arguments(token: str) -> list[str]:
-    """What the target's Python is started with, for an agent that greets with this token."""
-    return ["-c", ONE_LINER, str(len(archive())), token, str(len(BOOTSTRAP))]
+def agent_arguments(token: str, program: bytes) -> list[str]:
+    """What the target's Python is started with, for an agent that greets with this token.
+
+    Args:
+        token: random.
+        program: the archive.
+    """
+    return ["-c", ONE_LINER, str(len(program)), token, str(len(BOOTSTRAP))]
 
 
-def agent_program() -> bytes:
+def agent_program(program: bytes) -> bytes:
     """What the agent is sent on stdin before anything else."""
-    return BOOTSTRAP.encode("ascii") + archive()
+    return BOOTSTRAP.encode("ascii") + program

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import IO
 
 from devices.agent import frames, strict_json, watchdog
-from devices.archive import agent_arguments, agent_program
+from devices.archive import agent_arguments, agent_program, archive
 from devices.links.link import Link
 
 LARGEST_BANNER_BYTES = 64 * 1024
@@ -60,9 +60,10 @@ class Connection:
         RequestFailed: when the agent answers with an error.
     """
 
-    def __init__(self, link: Link) -> None:
-        """Store the link; `__enter__` starts the agent."""
+    def __init__(self, link: Link, program: bytes | None = None) -> None:
+        """Store the link; `__enter__` starts the agent: the archive `program`, or hwprofile's own."""
         self._link = link
+        self._program = archive() if program is None else program
         self._process: subprocess.Popen[bytes] | None = None
         self._is_idle = False
         self._errors: IO[bytes] | None = None
@@ -73,9 +74,9 @@ class Connection:
         token = f"HWPROFILE-{secrets.token_hex(16)}"
         self._errors = tempfile.TemporaryFile()
         try:
-            self._process = self._start(agent_arguments(token), self._errors)
+            self._process = self._start(agent_arguments(token, self._program), self._errors)
             self._wait_at_most(START_TIMEOUT_S)
-            self._write(agent_program())
+            self._write(agent_program(self._program))
             self._await_greeting(token.encode("ascii"))
             self._is_idle = True
         except BaseException:

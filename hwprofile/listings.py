@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from devices.agent.main import RUNTIMES as AGENT_RUNTIMES
-from devices.catalog import PRESETS
+from devices.catalog import NotConfigured, spec_named
+from devices.links.catalog import LINKS, link_of
+from devices.presets import PRESETS
+from devices.registry import Registry, RegistryError, Spec
 from devices.runtimes.catalog import RUNTIMES
+from devices.settings import Settings
+from hwprofile import places, plugins
 from hwprofile.display import table
+from hwprofile.known_devices import known_spec, profiles_of, user_registry
 from ponas_core.accuracies import has_published_accuracies
 from ponas_core.cell_space import CELL_SPACES
 from ponas_core.space_file import shipped_space, shipped_spaces
@@ -62,17 +68,81 @@ def spaces_table() -> str:
     return "\n".join([table(header, rows), "", *named, "Your own: --space FILE.toml (docs/spaces.md)"])
 
 
+def all_devices() -> dict[str, list[dict[str, Any]]]:
+    """Devices, runtimes, and what other packages bring but cannot be used."""
+    broken = [asdict(plugin) for plugin in plugins.every_plugin() if plugin.problem]
+    return {"devices": devices(), "runtimes": runtimes(), "broken_plugins": broken}
+
+
 def devices() -> list[dict[str, Any]]:
-    """The known devices."""
-    return [
-        {
-            "name": name,
-            "ready": preset.build is not None,
-            "description": preset.description,
-            "needs": preset.needs,
-        }
-        for name, preset in PRESETS.items()
-    ]
+    """The known devices, the presets first and then the user's; none is connected to."""
+    registry = user_registry()
+    names = [*PRESETS, *(name for name in registry.names if name not in PRESETS)]
+    return [_device(name, registry) for name in names]
+
+
+def _device(name: str, registry: Registry) -> dict[str, Any]:
+    preset = PRESETS.get(name)
+    try:
+        spec = spec_named(name, registry)
+        needs = _needs(spec)
+        state = "ready" if spec.link == "local" else "added"
+    except NotConfigured as error:
+        spec, needs = None, str(error)
+        state = "not ready" if preset and preset.is_local else "not added"
+    except RegistryError as error:
+        spec, needs, state = None, str(error), "unusable"
+    kind = preset or PRESETS.get((spec and spec.preset) or "") or LINKS.get(spec.link if spec else "")
+    return {
+        "name": name,
+        "link": spec.link if spec else preset.link if preset else None,
+        "runtime": (spec.runtime or Settings().runtime) if spec else preset.runtime if preset else None,
+        "provider": spec.provider if spec else None,
+        "preset": spec.preset if spec else None,
+        "state": "unusable" if spec and needs else state,
+        "ready": spec is not None and not needs,
+        "description": kind.description if kind else "",
+        "needs": needs,
+    }
+
+
+def _needs(spec: Spec) -> str:
+    """What keeps a described device from being used, as far as that is seen from here."""
+    if spec.runtime is not None and spec.runtime not in RUNTIMES:
+        return f"device {spec.alias}: its runtime {spec.runtime} is not part of this hwprofile"
+    try:
+        link_of(spec.link, spec.alias, spec.options)
+    except (LookupError, ValueError) as error:
+        return f"device {spec.alias}: {error}"
+    return ""
+
+
+def device(name: str) -> dict[str, Any]:
+    """How a device is reached, and where its profiles lie.
+
+    Raises:
+        UserError: no such device.
+        DeviceUnreachable: its preset still needs something.
+    """
+    spec = known_spec(name)
+    return {
+        "name": name,
+        **spec.to_table(),
+        "file": None if spec.link == "local" and name in PRESETS else str(places.devices_path()),
+        "profiles": [str(path) for path in profiles_of(name)],
+    }
+
+
+def device_lines(found: dict[str, Any]) -> str:
+    """The same for people."""
+    rows = {
+        key: value for key, value in found.items() if key not in ("name", "profiles") and value is not None
+    }
+    width = max(map(len, rows)) if rows else 0
+    lines = [found["name"], *(f"  {key:{width}}  {value}" for key, value in rows.items())]
+    if not found["profiles"]:
+        return "\n".join([*lines, f"No profiles yet: hwprofile bench --device {found['name']}"])
+    return "\n".join([*lines, "Profiles:", *(f"  {path}" for path in found["profiles"])])
 
 
 def runtimes() -> list[dict[str, Any]]:
@@ -80,7 +150,7 @@ def runtimes() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "installed": _installed(name),
+            "installed": runtime.installed(),
             "providers": list(runtime.providers),
             "dtypes": list(runtime.precisions),
             "inline": runtime.profiles_nodes,
@@ -91,23 +161,17 @@ def runtimes() -> list[dict[str, Any]]:
     ]
 
 
-def _installed(name: str) -> str | None:
-    try:
-        return str(AGENT_RUNTIMES[name].version())
-    except ModuleNotFoundError:
-        return None
-
-
 def devices_table() -> str:
     """The known devices and runtimes for people."""
+    found = all_devices()
     rows = [
-        [device["name"], "ready" if device["ready"] else "not configured", device["description"]]
-        for device in devices()
+        [one["name"], one["link"] or "?", one["runtime"] or "?", one["state"], one["description"]]
+        for one in found["devices"]
     ]
-    needs = [f"{device['name']}: {device['needs']}" for device in devices() if device["needs"]]
-    return "\n".join(
-        [table(["device", "state", ""], rows, left=3), "", *needs, "", _runtimes_table(), "", _REPLAY]
-    )
+    needs = [one["needs"] for one in found["devices"] if one["needs"]]
+    broken = [str(plugins.Plugin(**one)) for one in found["broken_plugins"]]
+    devices = table(["device", "link", "runtime", "state", ""], rows, left=5)
+    return "\n".join([devices, "", *needs, "", _runtimes_table(), "", *broken, _REPLAY])
 
 
 _REPLAY = "A profile plays back as a device of its own: --device replay:FILE"

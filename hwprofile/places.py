@@ -26,6 +26,20 @@ def engines_folder() -> Path:
     return home() / "engines"
 
 
+def devices_path() -> Path:
+    """The file of a user's devices: in `$HWPROFILE_HOME`, else in the platform's folder for settings."""
+    if os.environ.get("HWPROFILE_HOME"):
+        return home() / "devices.toml"
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("hwprofile", appauthor=False)) / "devices.toml"
+
+
+def profiles_of(device: str) -> list[Path]:
+    """Files that may be profiles of this device, sorted; names of other devices may begin with the same."""
+    return sorted((home() / "profiles").glob(f"{device}-*{SUFFIX}"))
+
+
 def profile_path(device: str, subject: str, settings: Settings) -> Path:
     """Place of the profile of a device and a space (or other subject) under these settings."""
     return home() / "profiles" / f"{device}-{subject}-{settings.digest}{SUFFIX}"

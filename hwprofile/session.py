@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.agent_device import GRAPH_TIMEOUT_S, AgentDevice
-from devices.catalog import NotConfigured, settings_for
-from devices.catalog import device as device_named
+from devices.catalog import built, settings_for
 from devices.device import Device, identity_differences
 from devices.engine_store import EngineStore
 from devices.runtimes.catalog import RUNTIMES
 from devices.schedule import Goal
-from hwprofile import display, places
+from hwprofile import display, places, plugins
 from hwprofile.bench import (
     BenchOptions,
     BenchReport,
@@ -37,10 +36,12 @@ from hwprofile.catalog import (
     space_named,
     unfinished_path,
 )
+from hwprofile.device_check import Check
 from hwprofile.doctor import Diagnosis, diagnose
 from hwprofile.energy import SpaceEnergy
-from hwprofile.errors import BadInput, BudgetInfeasible, DeviceUnreachable, UserError
+from hwprofile.errors import BadInput, BudgetInfeasible, UserError
 from hwprofile.front import Front, front_of
+from hwprofile.known_devices import known_spec, user_registry
 from hwprofile.latency import SpaceLatency
 from hwprofile.learning.scores_and_weights import ScoresAndWeights
 from hwprofile.networks_csv import latencies_csv, ops_in
@@ -78,7 +79,7 @@ def session_device(
     Args:
         name: a known device, or `replay:FILE`, whose settings are those of the recording.
         runtime: what runs the graphs; None for the device's own.
-        provider: how the runtime executes; None for its first.
+        provider: how the runtime executes; None for the device's own, or else the runtime's first.
         calibration_inputs: an .npz of inputs by name that set the ranges of int8.
         graph_timeout_s: how long loading or timing one graph may take.
         settings: further `Settings`: threads, batch, precision, cache.
@@ -90,15 +91,19 @@ def session_device(
     if name.startswith(PREFIX):
         return replay_device(Path(name.removeprefix(PREFIX)))
     inputs = {} if calibration_inputs is None else _calibration(calibration_inputs)
+    spec = known_spec(name)
+    if runtime in (None, spec.runtime):
+        runtime, provider = spec.runtime, provider or spec.provider
+    if runtime is not None:
+        plugins.need("hwprofile.runtimes", runtime)
     try:
         chosen = settings_for(runtime, provider, calibration=_digest(calibration_inputs), **settings)
-        found = device_named(name, chosen, inputs, graph_timeout_s)
-    except KeyError as error:
+    except (KeyError, ValueError) as error:
         raise UserError(str(error.args[0])) from error
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    except NotConfigured as error:
-        raise DeviceUnreachable(str(error)) from error
+    try:
+        found = built(spec, chosen, inputs, graph_timeout_s)
+    except (LookupError, ValueError) as error:
+        raise UserError(str(user_registry().wrong(name, error))) from error
     if isinstance(found, AgentDevice):
         return replace(found, store=EngineStore(places.engines_folder()))
     return found
@@ -124,6 +129,18 @@ def examine(device: Device, *, quiet: bool) -> Diagnosis:
     """
     with display.progress("doctor", quiet=quiet) as progress:
         return diagnose(device, standard_reference(), progress)
+
+
+def device_check(name: str, runtime: str | None, provider: str | None) -> Check:
+    """The walk that tries a device step by step.
+
+    Raises:
+        UserError: no such device, runtime or provider.
+        DeviceUnreachable: the device's preset still needs something.
+    """
+    device = session_device(name, runtime=runtime, provider=provider)
+    preset = None if name.startswith(PREFIX) else known_spec(name).preset
+    return Check(device, preset, standard_reference())
 
 
 def session_goal(precision: float, rounds: int) -> Goal:
@@ -354,7 +371,8 @@ class Session:
             return None
 
     def _subject(self, space: SearchSpace, origin: str) -> SpaceSubject:
-        if self.inline and not RUNTIMES[self.device.settings.runtime].profiles_nodes:
+        runtime = RUNTIMES.get(self.device.settings.runtime)  # a recording may be of one that is not here
+        if self.inline and not (runtime and runtime.profiles_nodes):
             able = ", ".join(name for name, runtime in RUNTIMES.items() if runtime.profiles_nodes)
             raise UserError(f"--inline needs a runtime that tells the times of nodes: {able}")
         table, batch = default_table(space), self.device.settings.batch

@@ -10,7 +10,7 @@ DEVICE = {
     "--device", "--runtime", "--provider", "--threads", "--batch", "--dtype", "--calibration-inputs",
     "--cache", "--graph-timeout", "-q", "--quiet",
 }  # fmt: skip
-SESSION = DEVICE | {"--precision", "--rounds", "--calibrate", "--inline"}
+SESSION = DEVICE | {"--precision", "--rounds", "--calibrate", "--inline", "--energy"}
 TRAINING = {
     "--epochs", "--batch-size", "--learning-rate", "--augment", "--accelerator", "--threads",
     "--checkpoint-every", "--mixed-precision", "--seed", "-q", "--quiet",
@@ -40,8 +40,25 @@ COMMANDS = {
     "predict": SESSION | {"model_path", "--space", "--profile", "--networks", "--onnx", "--out", "--json"},
     "spaces": {"--json"},
     "devices": {"--json"},
+    "devices list": {"--json"},
+    "devices add": {"name", "--preset", "--link", "--host", "--user", "--port", "--jump", "--python"}
+    | {"--serial", "--program", "--library", "--set", "--runtime", "--provider", "--replace"}
+    | {"--check", "--no-check"},
+    "devices show": {"name", "--json"},
+    "devices remove": {"name"},
+    "devices check": {"name", "--runtime", "--provider", "--json"},
     "export": {"--space", "--arch", "--out", "--seed", "--batch", "--search"},
 }
+
+
+def all_commands(group: click.Group, before: str = "") -> dict[str, click.Command]:
+    """Every command by what is typed for it, those of groups too."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        found[before + name] = command
+        if isinstance(command, click.Group):
+            found |= all_commands(command, f"{before}{name} ")
+    return found
 
 
 def options(command: click.Command) -> set[str]:
@@ -49,10 +66,10 @@ def options(command: click.Command) -> set[str]:
 
 
 def test_the_commands_and_their_options_are_the_documented_ones() -> None:
-    assert {name: options(command) for name, command in main.commands.items()} == COMMANDS
+    assert {name: options(command) for name, command in all_commands(main).items()} == COMMANDS
 
 
 def test_every_option_says_what_it_does() -> None:
-    for command in main.commands.values():
+    for command in all_commands(main).values():
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.help, (command.name, parameter.name)

@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 
 from hwprofile.cli import main
@@ -25,6 +26,9 @@ def commands() -> list[str]:
 def test_a_documented_command_is_one_that_the_command_line_takes(line: str) -> None:
     _, name, *arguments = shlex.split(line)
     command = main.commands[name]
+    if isinstance(command, click.Group) and arguments and arguments[0] in command.commands:
+        name, *arguments = arguments
+        command = command.commands[name]
     command.make_context(name, arguments)  # raises for an unknown option or a wrong value
 
 

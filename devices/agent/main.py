@@ -18,28 +18,12 @@ from devices.agent import (
     energy,
     frames,
     identity,
-    litert_runtime,
     nvidia,
-    onnxruntime_runtime,
-    pytorch_runtime,
     requests,
-    tensorrt_runtime,
+    runtimes,
     timing,
     watchdog,
 )
-
-RUNTIMES = {
-    module.NAME: module for module in (onnxruntime_runtime, litert_runtime, pytorch_runtime, tensorrt_runtime)
-}
-"""What can run graphs here: a new runtime is one module and one row.
-
-A module has `NAME`; `version()`, which imports no runtime; and `load(artefact, settings)`, which gives a
-`Loaded` graph, inputs and outputs already in place. It may have `details()`,
-what else the runtime tells of itself, and `node_times(artefact, settings, plan)`, times inside a graph.
-One that may compute on a GPU has `target(settings)`: an `identity` and a `software` that join the target's,
-both empty where it computes on none. One that makes something worth keeping takes that as further named
-arguments of `load` and `node_times`.
-"""
 
 MOST_LOADED = 1000
 MOST_PROFILED_RUNS = 1000
@@ -205,7 +189,7 @@ VERBS: Dict[str, Tuple[str, ...]] = {
 
 
 def _runtime(header: frames.Header) -> Any:
-    return RUNTIMES[requests.choice(header, "runtime", RUNTIMES)]
+    return runtimes.runtime(requests.text(header, "runtime"))
 
 
 def _graph(header: frames.Header, payload: bytes) -> Tuple[bytes, Dict[str, Any]]:

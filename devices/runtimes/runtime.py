@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
+from devices.agent.runtimes import runtime
+from devices.archive import archive
+
 
 class Unsupported(ValueError):
     """A graph, or a setting, that a runtime cannot take; the message says which and why."""
+
+
+def _module(file: Path) -> ModuleType:
+    """A file as a module of its own."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class Runtime(ABC):
@@ -18,6 +34,7 @@ class Runtime(ABC):
 
     Attributes:
         name: as typed; the module `devices/agent/<name>_runtime.py` is its other half.
+        agent_file: the source of that other half, where another package brings the runtime; it travels along.
         description: one line for people.
         requirement: what `pip install` takes to have it.
         providers: the ways to execute that are always there, the default first.
@@ -32,6 +49,7 @@ class Runtime(ABC):
     """
 
     name: ClassVar[str]
+    agent_file: ClassVar[Path | None] = None
     description: ClassVar[str]
     requirement: ClassVar[str]
     providers: ClassVar[tuple[str, ...]]
@@ -60,6 +78,22 @@ class Runtime(ABC):
         """Raise ValueError for a provider that no target can have; the message lists the known ones."""
         if provider not in self.providers and not self.may_have_more_providers:
             raise ValueError(f"{self.name} has the providers {', '.join(self.providers)}, not {provider}")
+
+    def program(self) -> bytes:
+        """The agent that travels to the target.
+
+        Raises:
+            OSError: `agent_file` cannot be read.
+        """
+        return archive() if self.agent_file is None else archive(self.name, self.agent_file.read_bytes())
+
+    def installed(self) -> str | None:
+        """The version on this computer; None where it is not installed."""
+        half = runtime(self.name) if self.agent_file is None else _module(self.agent_file)
+        try:
+            return str(half.version())
+        except ModuleNotFoundError:
+            return None
 
     @abstractmethod
     def prepare(self, onnx: bytes, precision: str, calibration: Mapping[str, NDArray[Any]]) -> bytes:

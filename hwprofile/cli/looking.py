@@ -1,4 +1,4 @@
-"""Commands that show what there is: profiles, spaces, devices."""
+"""Commands that show what there is: profiles and spaces."""
 
 from __future__ import annotations
 
@@ -102,18 +102,3 @@ def spaces(as_json: bool) -> None:
     from hwprofile import listings
 
     click.echo(json.dumps(listings.spaces(), indent=1) if as_json else listings.spaces_table())
-
-
-@main.command()
-@json_option
-def devices(as_json: bool) -> None:
-    """List devices and runtimes, and what each still needs.
-
-    \b
-    Example:
-      hwprofile devices
-    """
-    from hwprofile import listings
-
-    found = {"devices": listings.devices(), "runtimes": listings.runtimes()}
-    click.echo(json.dumps(found, indent=1) if as_json else listings.devices_table())

@@ -38,11 +38,11 @@ device_options = together(
         help="One of `hwprofile devices`, or replay:FILE to play a profile back.",
     ),
     click.option(
-        "--runtime", help="What runs the graphs: one of `hwprofile devices`.  [default: onnxruntime]"
+        "--runtime", help="What runs the graphs: one of `hwprofile devices`; default: the device's own."
     ),
     click.option(
         "--provider",
-        help="How the runtime executes: an execution provider, `compile`, `stream`, ...; default: its first.",
+        help="How the runtime executes: an execution provider, `compile`, ...; default: the device's own.",
     ),
     click.option(
         "--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of one inference."

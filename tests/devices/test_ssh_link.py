@@ -134,7 +134,7 @@ def test_a_death_by_signal_is_told_through_every_login_shell(shell: str) -> None
 
 def test_what_travels_through_the_login_shell_holds_nothing_that_one_interprets() -> None:
     assert not set(ONE_LINER) & set("'!\\\n`$~")
-    assert len(agent_arguments("TOKEN")) == 5
+    assert len(agent_arguments("TOKEN", b"program")) == 5
 
 
 # --- words

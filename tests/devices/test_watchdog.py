@@ -15,7 +15,7 @@ import pytest
 
 from devices import archive as archive_module
 from devices.agent import frames, scratch, watchdog
-from devices.archive import agent_arguments, agent_program
+from devices.archive import agent_arguments, agent_program, archive
 from devices.connection import Connection, LinkLost
 from devices.links.local import LocalLink
 from tests.devices.ssh_server import descendants, is_alive, wait_until
@@ -45,10 +45,10 @@ def errors() -> Iterator[IO[bytes]]:
 
 def greeted(errors: IO[bytes]) -> subprocess.Popen[bytes]:
     """An agent that has greeted, and that nobody guards from outside."""
-    process = LocalLink().start(agent_arguments("TOKEN"), errors)
+    process = LocalLink().start(agent_arguments("TOKEN", archive()), errors)
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(agent_program())
+    process.stdin.write(agent_program(archive()))
     assert process.stdout.read(5) == b"TOKEN"
     return process
 
@@ -81,10 +81,10 @@ def test_a_request_that_takes_far_too_long_ends_the_agent_and_says_where(
 def test_a_hung_agent_ends_soon_after_its_host_has_gone(quicken: Quicken, errors: IO[bytes]) -> None:
     quicken("watchdog.GRACE_S = 0.2")
     with greeted(errors) as process:
-        ask(process, "busy_processes", seconds=600, timeout_s=600)
+        ask(process, "busy_processes", seconds=60, timeout_s=600)
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(60) == 1
+        assert process.wait(50) == 1
 
 
 def test_what_was_asked_before_the_host_went_is_still_done(errors: IO[bytes]) -> None:

@@ -423,7 +423,7 @@ def test_commands_for_chains_say_what_to_do_with_cells(home: Path, arguments: tu
 
 
 @pytest.mark.parametrize("command", ["spaces", "devices"])
-def test_listings_are_for_people_and_machines(command: str) -> None:
+def test_listings_are_for_people_and_machines(home: Path, command: str) -> None:
     found = json.loads(run(command, "--json").stdout)
     rows = found if command == "spaces" else found["devices"] + found["runtimes"]
     names = [row["name"] for row in rows]
