@@ -14,6 +14,7 @@ from typing import ClassVar
 import pytest
 
 from devices import catalog
+from devices.agent.timing import Plan
 from devices.connection import RequestFailed
 from devices.device import Device, DeviceProcess
 from devices.runtimes.catalog import RUNTIMES
@@ -109,7 +110,8 @@ class DeviceContract:
     ) -> None:
         running.load("counted", tiny)
         visit = running.time("counted", samples)
-        assert len(visit.wall_ns) == samples
+        was_long = sum(visit.wall_ns) >= Plan().visit_ms * 1e6  # other programs took the processor
+        assert len(visit.wall_ns) == samples or (was_long and len(visit.wall_ns) < samples)
         assert visit.warmup_runs >= 3
 
     def test_a_sample_is_long_enough_for_the_clock(self, running: DeviceProcess, tiny: bytes) -> None:
