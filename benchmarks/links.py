@@ -3,8 +3,8 @@
     python benchmarks/links.py [--processes 12] [--space cifar-tiny] [--blocks 12]
 
 Starts an SSH server of its own on the loopback interface, times the same blocks in fresh processes locally
-and over SSH in turn, and prints the ratio of the medians of each block with its interval, and that of all blocks
-together. A link changes what surrounds a process (another parent, a server that wakes up), and nothing else:
+and over SSH in turn, and prints the ratio of the medians of each block with its interval, and that of all
+blocks together. A link changes what surrounds a process (another parent, a server that wakes up), and nothing else:
 the two must agree within 2 %.
 """
 

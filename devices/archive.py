@@ -53,7 +53,7 @@ def archive() -> bytes:
     folder = resources.files("devices.agent")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
-        # the date of ZipInfo stays the same: this computer's clock may stand before the first that a zip can hold
+        # ZipInfo has a date of its own: this computer's may be earlier than any that a zip can hold
         bundle.writestr(zipfile.ZipInfo("devices/__init__.py"), "")
         for file in sorted(folder.iterdir(), key=lambda item: item.name):
             if file.name.endswith(".py"):
