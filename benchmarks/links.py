@@ -4,8 +4,8 @@
 
 Starts an SSH server of its own on the loopback interface, times the same blocks in fresh processes locally
 and over SSH in turn, and prints the ratio of the medians of each block with its interval, and that of all
-blocks together. A link changes what surrounds a process (another parent, a server that wakes up), and nothing else:
-the two must agree within 2 %.
+blocks together. A link changes what surrounds a process (another parent, a server that wakes up), and nothing
+else: the two must agree within 2 %.
 """
 
 from __future__ import annotations
