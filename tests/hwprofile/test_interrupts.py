@@ -41,3 +41,16 @@ def test_an_interrupt_comes_through(place: str, tmp_path: Path) -> None:
         preexec_fn=interruptible,
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "came\n", "")
+
+
+def test_an_interrupted_command_ends_shared_connections(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ssh_masters.end_all()
+    folder = Path(ssh_masters.socket_of("a link")).parent
+    with pytest.raises(SystemExit):
+        monkeypatch.setattr("os._exit", sys.exit)
+        monkeypatch.setattr("click.Group.main", Mock(side_effect=KeyboardInterrupt))
+        main([])
+    assert not folder.exists()
