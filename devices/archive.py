@@ -66,7 +66,7 @@ def archive(runtime: str = "", source: bytes = b"") -> bytes:
         modules[f"{runtime}_runtime.py"] = source
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
-        # with a date of its own: this computer's clock may stand before the first that a zip can hold
+        # ZipInfo has a date of its own: this computer's may be earlier than any that a zip can hold
         bundle.writestr(zipfile.ZipInfo("devices/__init__.py"), "")
         for name in sorted(modules):
             entry = zipfile.ZipInfo(f"devices/agent/{name}")

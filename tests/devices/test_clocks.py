@@ -14,7 +14,10 @@ from devices.links.local import LocalLink
 ROOT = Path(__file__).parents[2]
 FILES = sorted([*(ROOT / "devices").rglob("*.py"), *(ROOT / "hwprofile").glob("*.py")])
 SETTABLE = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime", "clock_gettime", "strftime"}
-LABELS = {"hwprofile/profile_lines.py": {"strftime", "gmtime"}, "hwprofile/places.py": {"time", "strftime"}}
+LABELS = {
+    "hwprofile/profile_lines.py": {"strftime", "gmtime"},
+    "hwprofile/places.py": {"time", "strftime", "gmtime"},
+}
 """Where a date is written for people, or the age of a file is told."""
 
 

@@ -197,7 +197,14 @@ def hang(connection: Connection, timeout_s: float) -> None:
     connection.request("busy_processes", timeout_s=timeout_s, seconds=600)
 
 
-@pytest.mark.parametrize("victim", ["client", "master", "session"])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        "session",
+        pytest.param("client", marks=pytest.mark.slow),
+        pytest.param("master", marks=pytest.mark.slow),
+    ],
+)
 def test_a_connection_that_breaks_is_a_lost_link_and_the_next_one_works(
     board_server: SshServer, link: SshLink, victim: str
 ) -> None:
@@ -227,6 +234,7 @@ def test_a_socket_without_a_master_does_not_stand_in_the_way(link: SshLink) -> N
     assert_works(link)
 
 
+@pytest.mark.slow
 def test_a_master_that_hangs_is_given_up(link: SshLink, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh, "CONNECT_TIMEOUT_S", 1)
     monkeypatch.setattr(ssh, "ALIVE_INTERVAL_S", 0)
@@ -247,6 +255,10 @@ def test_a_master_that_hangs_is_given_up(link: SshLink, monkeypatch: pytest.Monk
 def test_a_graph_that_hangs_over_a_link_that_answers_is_no_lost_link(link: SshLink) -> None:
     with Connection(link) as connection, pytest.raises(NoAnswer, match=r"no answer within 0\.5 s"):
         hang(connection, 0.5)
+
+
+def test_a_jump_host_is_gone_through(board_server: SshServer, link: SshLink) -> None:
+    assert_works(board_server.link(jump="gate.test"))
 
 
 def test_all_processes_share_one_connection(board_server: SshServer, link: SshLink) -> None:
@@ -339,6 +351,7 @@ def test_a_cable_that_is_cut_is_a_lost_link_and_leaves_no_agent(
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_an_agent_without_a_request_ends_on_its_own_side_of_a_cut_cable(
     on_a_cable: tuple[SshServer, Cable], forgetful: None
 ) -> None:
@@ -351,6 +364,7 @@ def test_an_agent_without_a_request_ends_on_its_own_side_of_a_cut_cable(
         assert wait_until(lambda: not any(map(is_alive, agents)))
 
 
+@pytest.mark.slow
 def test_a_time_limit_shorter_than_the_links_blames_no_graph(on_a_cable: tuple[SshServer, Cable]) -> None:
     server, cable = on_a_cable
     with Connection(server.link()) as connection:

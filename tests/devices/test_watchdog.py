@@ -111,6 +111,7 @@ def test_a_request_is_no_silence(quicken: Quicken) -> None:
         assert connection.request("busy_processes", seconds=1.5)["processes"] is not None
 
 
+@pytest.mark.slow
 def test_a_host_that_is_killed_takes_its_agent_with_it() -> None:
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"

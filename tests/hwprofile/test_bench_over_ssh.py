@@ -182,6 +182,7 @@ def test_a_bench_survives_cuts_of_its_cable(
     assert_complete(Profile.load(profile.path), LONG)
 
 
+@pytest.mark.slow
 def test_a_board_that_stays_away_is_given_up_and_the_same_command_goes_on(
     server: SshServer, subject: SpaceSubject, out: Path
 ) -> None:
