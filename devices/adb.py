@@ -1,4 +1,4 @@
-"""Running `adb`, Android's debug bridge: bounded in time and output, its faults told apart and turned into advice.
+"""Running `adb`, Android's debug bridge: bounded in time and output, its faults turned into advice.
 
 What runs on the phone is a line for its shell. `adb` joins arguments with spaces and the phone's shell splits
 them again, so a line is built from constants, numbers and checked names only, never from what a phone said.
@@ -26,16 +26,17 @@ LARGEST_LINE_BYTES = 4000
 LAST_WORDS_CHARACTERS = 1500
 _SERIAL = re.compile(r"[A-Za-z0-9._:][A-Za-z0-9._:-]*")
 
+_ACCEPT = "unlock the phone and accept the debugging prompt on it; `adb devices` must then say `device`"
 ADVICE = {
     "no devices/emulators found": "attach the phone, switch on USB debugging in its developer options, and "
     "see that `adb devices` lists it",
     "more than one device": "several are attached: name one by its serial (`adb devices` lists them; "
     "`serial` of the device, or ANDROID_SERIAL)",
     "more than one emulator": "several are attached: name one by its serial (`adb devices` lists them)",
-    "unauthorized": "unlock the phone and accept the debugging prompt on it; `adb devices` must then say `device`",
-    "authorizing": "unlock the phone and accept the debugging prompt on it; `adb devices` must then say `device`",
+    "unauthorized": _ACCEPT,
+    "authorizing": _ACCEPT,
     "device offline": "the phone does not answer adb: reconnect its cable, or run `adb reconnect`",
-    "not found": "no attached device has this serial: `adb devices` lists those that are",
+    "' not found": "no attached device has this serial: `adb devices` lists those that are",
     "no permissions": "this user may not open the phone's USB device: install Android's udev rules "
     "(`apt install android-sdk-platform-tools-common`) and reconnect it",
     "cannot connect to daemon": "adb's server cannot be reached: run `adb kill-server`, then `adb devices`",
@@ -84,7 +85,7 @@ class Adb:
         status, text = self._finished(arguments, timeout_s)
         if status == 0:
             return text
-        raise self._lost(text) or RequestFailed(f"adb {arguments[0]} failed: {self.redacted(text)}")
+        raise self._lost(text) or RequestFailed(f"adb {arguments[0]} failed: {self._last_words(text)}")
 
     def shell(self, line: str, timeout_s: float = TIMEOUT_S) -> Answer:
         """Run a line in the phone's shell.
@@ -98,11 +99,11 @@ class Adb:
         token = secrets.token_hex(8)
         whole = f"echo {token}\n(\n{line}\n)\necho {token} $?"
         if len(whole.encode()) > LARGEST_LINE_BYTES:
-            raise ValueError(f"a line of {len(whole)} characters for the phone's shell; most: {LARGEST_LINE_BYTES}")
+            raise ValueError(f"{len(whole)} bytes for the phone's shell; most: {LARGEST_LINE_BYTES}")
         _, text = self._finished(["shell", whole], timeout_s)
         found = re.fullmatch(rf".*?{token}\n(.*){token} (\d+)\s*", text, re.DOTALL)
         if found is None:
-            raise self._lost(text) or LinkLost(f"adb: the phone was lost, or broke off: {self.redacted(text)}")
+            raise self._lost(text) or LinkLost(f"adb: the phone broke off: {self._last_words(text)}")
         return Answer(found[1], int(found[2]))
 
     def push(self, local: str | os.PathLike[str], remote: str) -> None:
@@ -127,10 +128,13 @@ class Adb:
         self.run("forward", "--remove", f"tcp:{here}")
 
     def redacted(self, text: str) -> str:
-        """The last words of a text without the phone's serial."""
+        """A text without the phone's serial."""
         for serial in (self.serial, os.environ.get("ANDROID_SERIAL")):
             text = text.replace(serial, "SERIAL") if serial else text
-        return text.strip()[-LAST_WORDS_CHARACTERS:]
+        return text
+
+    def _last_words(self, text: str) -> str:
+        return self.redacted(text).strip()[-LAST_WORDS_CHARACTERS:]
 
     def _finished(self, arguments: Sequence[str], timeout_s: float) -> tuple[int, str]:
         chosen = [] if self.serial is None else ["-s", self.serial]
@@ -144,11 +148,11 @@ class Adb:
 
     def _lost(self, text: str) -> LinkLost | None:
         advice = advice_for(text)
-        return LinkLost(f"adb: {self.redacted(text)}; {advice}") if advice else None
+        return LinkLost(f"{self._last_words(text)}; {advice}") if advice else None
 
 
 def advice_for(text: str) -> str:
-    """What a person can do about a phone that is out of reach; empty where adb's words do not say that it is."""
+    """What a person can do about a phone that is out of reach; empty where adb does not say that it is."""
     return next((advice for words, advice in ADVICE.items() if words in text), "")
 
 
@@ -183,7 +187,7 @@ def _output(command: Sequence[str], timeout_s: float) -> tuple[int, bytes]:
             if process.poll() is None and (late.is_set() or not _ends(process)):
                 _kill(process)
     if late.is_set():
-        raise NoAnswer(f"adb {command[-1] if len(command) < 3 else 'command'} took more than {timeout_s:g} s")
+        raise NoAnswer(f"adb took more than {timeout_s:g} s")
     if len(data) > LARGEST_ANSWER_BYTES:
         raise AgentDied(f"more than {LARGEST_ANSWER_BYTES} bytes came from the phone")
     return process.returncode, data

@@ -9,7 +9,7 @@ import socket
 import statistics
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -34,8 +34,14 @@ def running(device: Device) -> Iterator[DeviceProcess]:
         yield process
 
 
+def with_settings(device: Any, **changes: Any) -> Device:
+    """The same device with other settings."""
+    changed: Device = replace(device, settings=replace(device.settings, **changes))
+    return changed
+
+
 def with_threads(device: Device, threads: int) -> Device:
-    return catalog.device(device.name, replace(device.settings, threads=threads))
+    return with_settings(device, threads=threads)
 
 
 class DeviceContract:
@@ -56,8 +62,7 @@ class DeviceContract:
         assert asdict(device.settings).items() <= running.identity.items()
 
     def test_identity_carries_the_settings_that_were_chosen(self, device: Device) -> None:
-        chosen = replace(device.settings, batch=7)
-        with catalog.device(device.name, chosen).process() as process:
+        with with_settings(device, batch=7).process() as process:
             assert process.identity["batch"] == 7
 
     def test_two_fresh_processes_have_one_identity(self, device: Device, running: DeviceProcess) -> None:
@@ -135,8 +140,7 @@ class DeviceContract:
         assert all(sum(run) <= whole for run, whole in zip(found.us, found.run_us, strict=True))
 
     def test_cold_caches_make_every_inference_a_sample(self, device: Device, tiny: bytes) -> None:
-        cold = catalog.device(device.name, replace(device.settings, cache="cold"))
-        with cold.process() as process:
+        with with_settings(device, cache="cold").process() as process:
             process.load("graph", tiny)
             visit = process.time("graph", 4)
         assert visit.runs_per_sample == 1
