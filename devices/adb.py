@@ -6,13 +6,15 @@ them again, so a line is built from constants, numbers and checked names only, n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
+import select
 import signal
 import socket
 import subprocess
-import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +22,7 @@ from devices.connection import AgentDied, DeviceError, LinkLost, NoAnswer, Reque
 
 TIMEOUT_S = 60.0
 PUSH_TIMEOUT_S = 600.0
+POLL_MS = 20
 LARGEST_ANSWER_BYTES = 4 << 20
 LARGEST_LINE_BYTES = 4000
 """Phones before Android 8 take no longer line."""
@@ -169,44 +172,47 @@ def _output(command: Sequence[str], timeout_s: float) -> tuple[int, bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        bufsize=0,
         start_new_session=True,  # a Ctrl-C of the terminal is for the host, which then cleans up on the phone
     ) as process:
-        late = threading.Event()
-
-        def end() -> None:
-            late.set()
-            _kill(process)
-
-        timer = threading.Timer(timeout_s, end)
-        timer.start()
         try:
-            assert process.stdout is not None  # it was asked for
-            data = process.stdout.read(LARGEST_ANSWER_BYTES + 1)
+            return _read(process, time.monotonic() + timeout_s, timeout_s)
         finally:
-            timer.cancel()
-            if process.poll() is None and (late.is_set() or not _ends(process)):
+            if process.poll() is None:
                 _kill(process)
-    if late.is_set():
-        raise NoAnswer(f"adb took more than {timeout_s:g} s")
-    if len(data) > LARGEST_ANSWER_BYTES:
-        raise AgentDied(f"more than {LARGEST_ANSWER_BYTES} bytes came from the phone")
-    return process.returncode, data
 
 
-def _ends(process: subprocess.Popen[bytes]) -> bool:
-    """Whether a program that has closed its output, or printed too much, ends by itself soon."""
-    try:
-        process.wait(1.0)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+def _read(process: subprocess.Popen[bytes], end: float, timeout_s: float) -> tuple[int, bytes]:
+    """Read until the program ends: adb's server, which it may start, can hold its output open for ever."""
+    assert process.stdout is not None  # it was asked for
+    stream, data = process.stdout.fileno(), b""
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    while time.monotonic() < end:
+        status = process.poll()
+        if poll.poll(0 if status is not None else POLL_MS):
+            part = os.read(stream, 1 << 16)
+            data += part
+            if len(data) > LARGEST_ANSWER_BYTES:
+                raise AgentDied(f"more than {LARGEST_ANSWER_BYTES} bytes came from the phone")
+            if part:
+                continue
+            status = _status(process, end)
+        if status is not None:
+            return status, data
+    raise NoAnswer(f"adb took more than {timeout_s:g} s")
+
+
+def _status(process: subprocess.Popen[bytes], end: float) -> int | None:
+    """Exit status of a program that has closed its output; None where it goes on."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(max(0.0, end - time.monotonic()))
+    return None
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def _free_port() -> int:

@@ -140,7 +140,8 @@ def forward(phone: Path, serial: str | None, first: str, second: str = "") -> in
     there = second.removeprefix("tcp:")
     target = (phone / "ports" / there).read_text().strip()
     arguments = [sys.executable, __file__, "--serve", first.removeprefix("tcp:"), target]
-    server = subprocess.Popen(arguments, stdout=subprocess.PIPE, start_new_session=True)
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    server = subprocess.Popen(arguments, stdout=pipe, stderr=null, start_new_session=True)
     assert server.stdout is not None
     here = server.stdout.readline().decode().strip()
     (folder / here).write_text(f"{server.pid} {there}")
