@@ -7,10 +7,12 @@ to ssh, so each has a name of its own under which ssh knows its host key.
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 from devices.adb import Adb, advice_for
@@ -18,9 +20,27 @@ from devices.connection import DeviceError
 from devices.links.link import Link
 from devices.links.ssh import SshLink
 
+ANSWER_TIMEOUT_S = 15.0
 TERMUX_PORT = 8022
 """Where Termux's `sshd` listens: ports below 1024 are not an app's to take."""
-_NOBODY_LISTENS = ("Connection closed", "Connection reset", "kex_exchange_identification")
+_ADVICE = (
+    (
+        "Host key verification failed|host key is known|IDENTIFICATION HAS CHANGED",
+        "its host key is not the one that is known as {known_as}: type `{open}`, then `{ssh}`, and compare the "
+        "fingerprint with what `ssh-keygen -lf $PREFIX/etc/ssh/ssh_host_ed25519_key.pub` tells in Termux",
+    ),
+    (
+        r"Permission denied \(",
+        "it accepts none of your keys: type `{open}`, then `{ssh}`, which must work without a password "
+        "(your public key is a line of ~/.ssh/authorized_keys in Termux)",
+    ),
+    (
+        "Connection closed|Connection reset|kex_exchange_identification",
+        "nothing answers on the phone's port {port}: run `sshd` in Termux, and keep Termux running "
+        "(`termux-wake-lock`)",
+    ),
+)
+"""What `ssh` prints, and what helps where it goes through a port that is open only while hwprofile runs."""
 
 
 @dataclass(slots=True)
@@ -48,7 +68,7 @@ class AdbLink(Link):
     port: int = TERMUX_PORT
     user: str | None = None
     python: str = "python3"
-    config: str | None = None
+    config: Path | None = None
     _forward: _Forward = field(default_factory=_Forward, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -110,14 +130,29 @@ class AdbLink(Link):
         """A text without the phone's serial and login."""
         return self.ssh(self.port).redacted(self.adb.redacted(text))
 
+    def answers(self) -> bool:
+        """Whether adb and ssh still reach the phone."""
+        with contextlib.suppress(DeviceError):
+            self.adb.run("get-state", timeout_s=ANSWER_TIMEOUT_S)
+            return self.ssh(self._forward.port or self.port).answers()
+        return False
+
+    def give_up(self) -> None:
+        """Forget ssh's connection; the forward is looked at whenever a process starts."""
+        self.ssh(self._forward.port or self.port).give_up()
+
     def advice(self, text: str) -> str:
         """What a person can do, by what ssh printed."""
-        if any(words in text for words in _NOBODY_LISTENS):
-            return (
-                f"nothing answers on the phone's port {self.port}: run `sshd` in Termux, and keep Termux "
-                "running (`termux-wake-lock`)"
-            )
-        return self.ssh(self.port).advice(text) or advice_for(text)
+        found = next((sentence for pattern, sentence in _ADVICE if re.search(pattern, text)), None)
+        if found is None:
+            return advice_for(text) or self.ssh(self.port).advice(text)
+        login = "127.0.0.1" if self.user is None else f"{self.user}@127.0.0.1"
+        return found.format(
+            known_as=self.host_key_alias,
+            port=self.port,
+            open=f"adb forward tcp:{self.port} tcp:{self.port}",
+            ssh=f"ssh -p {self.port} -o HostKeyAlias={self.host_key_alias} {login}",
+        )
 
 
 def _close(adb: Adb, forward: _Forward) -> None:

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from devices.links.link import Link
@@ -38,7 +39,7 @@ class SshLink(Link):
     port: int | None = None
     jump: str | None = None
     python: str = "python3"
-    config: str | None = None
+    config: Path | None = None
     host_key_alias: str | None = None
 
     def __post_init__(self) -> None:
@@ -54,7 +55,7 @@ class SshLink(Link):
         options = {"BatchMode": "yes", "StrictHostKeyChecking": "yes", "ConnectTimeout": "15"}
         if self.host_key_alias is not None:
             options["HostKeyAlias"] = self.host_key_alias
-        command = ["ssh", "-T", *(["-F", self.config] if self.config else [])]
+        command = ["ssh", "-T", *(["-F", str(self.config)] if self.config else [])]
         command += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         for flag, value in (("-l", self.user), ("-p", self.port), ("-J", self.jump)):
             command += [] if value is None else [flag, str(value)]
@@ -63,3 +64,10 @@ class SshLink(Link):
     def was_lost(self, exit_status: int) -> bool:
         """Whether ssh itself ended the connection."""
         return exit_status == LOST
+
+    def answers(self) -> bool:
+        """Whether the target still answers."""
+        return True
+
+    def give_up(self) -> None:
+        """Nothing is shared here."""

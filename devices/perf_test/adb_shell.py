@@ -41,7 +41,7 @@ class AdbShell:
     """
 
     alias: str
-    program: str
+    program: Path
     libraries: tuple[str, ...] = ()
     serial: str | None = None
     version: str | None = None
@@ -55,7 +55,7 @@ class AdbShell:
                 raise ValueError(f"{name!r:.80} is no name of a shared library")
         if len(set(names)) < len(names):
             raise ValueError("two libraries have one name")
-        if not self.program:
+        if not str(self.program).strip("."):
             raise ValueError(f"no program: give the file of an {PROGRAM} that was built for the phone")
         if self.version is not None and not _VERSION.fullmatch(self.version):
             raise ValueError(f"{self.version!r:.80} is no version of ONNX Runtime, such as 1.22.0")

@@ -43,7 +43,7 @@ class MadeUpPhone:
 
     def shell(self) -> AdbShell:
         """How a device reaches it."""
-        return AdbShell("slate", str(self.program), (str(self.program.parent / LIBRARY),))
+        return AdbShell("slate", self.program, (str(self.program.parent / LIBRARY),))
 
     def becomes(self, state: str) -> None:
         """Put it in one of adb's states."""

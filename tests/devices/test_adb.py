@@ -165,7 +165,7 @@ def sshd(tmp_path: Path, phone: MadeUpPhone) -> Iterator[LoopbackSshd]:
 
 
 def link_to(server: LoopbackSshd, alias: str = "slate") -> AdbLink:
-    return AdbLink(alias, user=server.user, python=sys.executable, config=str(server.config))
+    return AdbLink(alias, user=server.user, python=sys.executable, config=server.config)
 
 
 @needs_ssh
@@ -200,8 +200,10 @@ def test_the_forward_is_kept_for_further_processes_and_made_anew_when_the_phone_
 
 @needs_ssh
 def test_another_phone_behind_the_same_address_is_refused(phone: MadeUpPhone, sshd: LoopbackSshd) -> None:
-    with pytest.raises(AgentDied, match="Host key verification failed"):
-        AgentDevice("other", link_to(sshd, "other"), Settings()).process().__enter__()
+    link = link_to(sshd, "other")
+    with pytest.raises(AgentDied, match="Host key verification failed") as found:
+        AgentDevice("other", link, Settings()).process().__enter__()
+    assert "ssh -p 8022 -o HostKeyAlias=hwprofile-other" in link.advice(str(found.value))
 
 
 @needs_ssh
@@ -223,6 +225,16 @@ def test_the_forward_is_closed_at_the_end_of_the_program(phone: MadeUpPhone) -> 
     )
     subprocess.run([sys.executable, "-c", program], check=True)
     assert not list((phone.folder / "forwards").iterdir())
+
+
+@needs_ssh
+def test_a_phone_that_went_away_does_not_answer(phone: MadeUpPhone, sshd: LoopbackSshd) -> None:
+    link = link_to(sshd)
+    assert link.forwarded()
+    assert link.answers()
+    phone.becomes("offline")
+    assert not link.answers()
+    link.give_up()
 
 
 def test_the_serial_is_in_no_text_of_the_link() -> None:

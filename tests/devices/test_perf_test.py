@@ -268,19 +268,20 @@ def named(graph: bytes, name: str) -> bytes:
         ({"libraries": ("x/$(id).so",)}, "no name of a shared library"),
         ({"libraries": ("x/-rf",)}, "no name of a shared library"),
         ({"libraries": ("a/l.so", "b/l.so")}, "one name"),
-        ({"program": ""}, "no program"),
+        ({"program": Path("")}, "no program"),
         ({"version": "latest"}, "no version"),
     ],
 )
 def test_names_that_a_shell_would_take_for_something_else(fields: dict[str, Any], message: str) -> None:
-    given: dict[str, Any] = {"alias": "slate", "program": "tool", **fields}
+    given: dict[str, Any] = {"alias": "slate", "program": Path("tool"), **fields}
     with pytest.raises(ValueError, match=message):
         AdbShell(**given)
 
 
 def test_lists_of_libraries_come_from_toml() -> None:
     given: Any = ["a.so", "b.so"]
-    assert AdbShell("slate", "tool", given) == AdbShell("slate", "tool", ("a.so", "b.so"))
+    tool = Path("tool")
+    assert AdbShell("slate", tool, given) == AdbShell("slate", tool, ("a.so", "b.so"))
 
 
 @pytest.mark.parametrize(
@@ -292,7 +293,7 @@ def test_lists_of_libraries_come_from_toml() -> None:
 )
 def test_settings_that_the_tool_cannot_measure(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        PerfTestDevice("slate", AdbShell("slate", "tool"), Settings(**settings))
+        PerfTestDevice("slate", AdbShell("slate", Path("tool")), Settings(**settings))
 
 
 @given(
