@@ -26,8 +26,8 @@ TERMUX_PORT = 8022
 _ADVICE = (
     (
         "Host key verification failed|host key is known|IDENTIFICATION HAS CHANGED",
-        "its host key is not the one that is known as {known_as}: type `{open}`, then `{ssh}`, and compare the "
-        "fingerprint with what `ssh-keygen -lf $PREFIX/etc/ssh/ssh_host_ed25519_key.pub` tells in Termux",
+        "its host key is not the one that is known as {known_as}: type `{open}`, then `{ssh}`, and compare "
+        "the fingerprint with what `ssh-keygen -lf $PREFIX/etc/ssh/ssh_host_ed25519_key.pub` tells in Termux",
     ),
     (
         r"Permission denied \(",

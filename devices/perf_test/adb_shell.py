@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,9 +71,9 @@ class AdbShell:
         Raises:
             DeviceError: a file is absent.
         """
-        pairs = [(PROGRAM, self.program), *((Path(library).name, library) for library in self.libraries)]
-        for name, file in pairs:
-            path = Path(os.path.expanduser(file))
+        libraries = {Path(library).name: Path(library) for library in self.libraries}
+        for name, file in {PROGRAM: self.program, **libraries}.items():
+            path = file.expanduser()
             if not path.is_file():
                 raise DeviceError(f"{path} is no file: {self.alias} needs it on the phone as {name}")
             yield name, path

@@ -59,15 +59,16 @@ class MadeUpPhone:
 
 
 @contextmanager
-def made_up_phone(folder: Path) -> Iterator[MadeUpPhone]:
-    """Make a phone in a folder; `adb` on PATH is the stand-in while it is there."""
+def made_up_phone(folder: Path, *, stand_in: bool = True) -> Iterator[MadeUpPhone]:
+    """Make a phone in a folder; `adb` on PATH is the stand-in while it is there, or else the real one."""
     phone, programs = folder / "phone", folder / "programs"
     for made in (phone / "tmp", phone / "bin", phone / "ports", programs):
         made.mkdir(parents=True)
     tool = programs / "onnxruntime_perf_test"
     _program(tool, (HERE / "stand_in_perf_test.py").read_text("utf-8"))
     (programs / LIBRARY).write_bytes(b"\x7fELF...\0VERS_1.22.0\0...")  # real ones hold it so
-    _program(programs / "adb", (HERE / "stand_in_adb.py").read_text("utf-8"), "-SE")
+    if stand_in:
+        _program(programs / "adb", (HERE / "stand_in_adb.py").read_text("utf-8"), "-SE")
     lines = "".join(f"if sys.argv[1] == {name!r}: print({text!r})\n" for name, text in PROPERTIES.items())
     _program(phone / "bin" / "getprop", f"import sys\n{lines}", "-SE")
     lines = "".join(f"if sys.argv[1] == {name!r}: print({text!r})\n" for name, text in DUMPS.items())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 import time
@@ -257,32 +255,3 @@ def test_the_serial_is_in_no_text_of_the_link() -> None:
 def test_names_that_adb_or_ssh_would_take_for_something_else(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="is no"):
         AdbLink(**{"alias": "slate", **fields})
-
-
-# --- the real adb, without a phone
-
-
-@pytest.fixture
-def real_adb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    if shutil.which("adb") is None:
-        pytest.skip("adb is not installed")
-    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(adb_module._free_port()))
-    monkeypatch.setenv("HOME", str(tmp_path))  # where it keeps a key
-    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
-    yield
-    subprocess.run(["adb", "kill-server"], check=True)
-
-
-def test_the_real_adb_without_a_phone(real_adb: None, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for act in (
-        lambda: Adb().shell("true"),
-        lambda: Adb().push(tmp_path / "file", "/data/local/tmp/file"),
-        lambda: AdbLink("slate").start(["-c", "0"], sys.stderr.buffer),
-    ):
-        with pytest.raises(LinkLost, match="switch on USB debugging"):
-            act()
-    with pytest.raises(LinkLost, match="no attached device has this serial"):
-        Adb("R58M0").shell("true")
-    assert not Adb().forwards(1, 2)
-    assert os.environ["ANDROID_ADB_SERVER_PORT"] != "5037"
