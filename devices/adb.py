@@ -30,6 +30,7 @@ LAST_WORDS_CHARACTERS = 1500
 _SERIAL = re.compile(r"[A-Za-z0-9._:][A-Za-z0-9._:-]*")
 
 _ACCEPT = "unlock the phone and accept the debugging prompt on it; `adb devices` must then say `device`"
+_ATTACHED = "see that it is attached, and that `adb devices` lists it"
 ADVICE = {
     "no devices/emulators found": "attach the phone, switch on USB debugging in its developer options, and "
     "see that `adb devices` lists it",
@@ -46,8 +47,8 @@ ADVICE = {
     "failed to start daemon": "adb's server does not start: run `adb kill-server`, then `adb devices`",
     "cannot bind": "adb's server does not start: another program holds its port (ANDROID_ADB_SERVER_PORT)",
     "protocol fault": "adb's server broke off: run `adb kill-server`, then `adb devices`",
-    "device disconnected": "the phone was disconnected: see that `adb devices` lists it",
-    "error: closed": "the phone closed the connection: see that `adb devices` lists it",
+    "device disconnected": _ATTACHED,
+    "error: closed": _ATTACHED,
 }
 """What a person can do, by a part of what adb prints when the phone is out of reach."""
 
@@ -106,7 +107,8 @@ class Adb:
         _, text = self._finished(["shell", whole], timeout_s)
         found = re.fullmatch(rf".*?{token}\n(.*){token} (\d+)\s*", text, re.DOTALL)
         if found is None:
-            raise self._lost(text) or LinkLost(f"adb: the phone broke off: {self._last_words(text)}")
+            words = self._last_words(text) or "nothing more"
+            raise self._lost(text) or LinkLost(f"the phone broke off (last: {words}); {_ATTACHED}")
         return Answer(found[1], int(found[2]))
 
     def push(self, local: str | os.PathLike[str], remote: str) -> None:
