@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -65,14 +66,13 @@ def made_up_phone(folder: Path, *, stand_in: bool = True) -> Iterator[MadeUpPhon
     for made in (phone / "tmp", phone / "bin", phone / "ports", programs):
         made.mkdir(parents=True)
     tool = programs / "onnxruntime_perf_test"
-    _program(tool, (HERE / "stand_in_perf_test.py").read_text("utf-8"))
+    _program(tool, (HERE / "stand_in_perf_test.py").read_text("utf-8"), sys.executable)
     (programs / LIBRARY).write_bytes(b"\x7fELF...\0VERS_1.22.0\0...")  # real ones hold it so
     if stand_in:
-        _program(programs / "adb", (HERE / "stand_in_adb.py").read_text("utf-8"), "-SE")
-    lines = "".join(f"if sys.argv[1] == {name!r}: print({text!r})\n" for name, text in PROPERTIES.items())
-    _program(phone / "bin" / "getprop", f"import sys\n{lines}", "-SE")
-    lines = "".join(f"if sys.argv[1] == {name!r}: print({text!r})\n" for name, text in DUMPS.items())
-    _program(phone / "bin" / "dumpsys", f"import sys\n{lines}", "-SE")
+        _program(programs / "adb", (HERE / "stand_in_adb.py").read_text("utf-8"), f"{sys.executable} -SE")
+    for name, texts in {"getprop": PROPERTIES, "dumpsys": DUMPS}.items():
+        cases = "".join(f"{key}) echo {shlex.quote(text)};;\n" for key, text in texts.items())
+        _program(phone / "bin" / name, f'case "$1" in\n{cases}esac\n', "/bin/sh")
     before = dict(os.environ)
     os.environ["PATH"] = f"{programs}:{before['PATH']}"
     os.environ["STAND_IN_PHONE"] = str(phone)
@@ -86,6 +86,6 @@ def made_up_phone(folder: Path, *, stand_in: bool = True) -> Iterator[MadeUpPhon
             os.kill(int(file.read_text().split()[0]), signal.SIGKILL)
 
 
-def _program(file: Path, text: str, flags: str = "") -> None:
-    file.write_text(f"#!{sys.executable} {flags}\n{text}", "utf-8")
+def _program(file: Path, text: str, interpreter: str) -> None:
+    file.write_text(f"#!{interpreter}\n{text}", "utf-8")
     file.chmod(0o755)

@@ -93,7 +93,7 @@ def test_adb_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- lines for the phone's shell
 
 
-@pytest.mark.parametrize("status", [0, 1, 42, 255])
+@pytest.mark.parametrize("status", [0, 255])
 def test_the_exit_status_of_a_line_comes_back(phone: MadeUpPhone, status: int) -> None:
     answer = Adb().shell(f"echo a; echo b >&2; exit {status}")
     assert (answer.status, sorted(answer.text.split())) == (status, ["a", "b"])
@@ -178,6 +178,7 @@ def test_a_graph_is_timed_through_the_forward(phone: MadeUpPhone, sshd: Loopback
 
 
 @needs_ssh
+@pytest.mark.slow
 def test_the_forward_is_kept_for_further_processes_and_made_anew_when_the_phone_was_away(
     phone: MadeUpPhone, sshd: LoopbackSshd
 ) -> None:
@@ -205,6 +206,7 @@ def test_another_phone_behind_the_same_address_is_refused(phone: MadeUpPhone, ss
 
 
 @needs_ssh
+@pytest.mark.slow
 def test_a_phone_where_no_sshd_runs(phone: MadeUpPhone, sshd: LoopbackSshd) -> None:
     (phone.folder / "ports" / "8022").write_text("1")
     link = link_to(sshd)
@@ -226,6 +228,7 @@ def test_the_forward_is_closed_at_the_end_of_the_program(phone: MadeUpPhone) -> 
 
 
 @needs_ssh
+@pytest.mark.slow
 def test_a_phone_that_went_away_does_not_answer(phone: MadeUpPhone, sshd: LoopbackSshd) -> None:
     link = link_to(sshd)
     assert link.forwarded()

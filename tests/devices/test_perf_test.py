@@ -49,6 +49,7 @@ def running(device: Device) -> Iterator[DeviceProcess]:
         yield process
 
 
+@pytest.mark.slow
 class TestPhoneWithoutPython(DeviceContract):
     """The row of `onnxruntime_perf_test`; where its definition of latency differs, a test says so."""
 
@@ -126,6 +127,7 @@ def test_nothing_stays_on_the_phone(fresh: MadeUpPhone, tiny: bytes) -> None:
     assert fresh.left() == []
 
 
+@pytest.mark.slow
 def test_nothing_stays_on_the_phone_after_an_error(fresh: MadeUpPhone, tiny: bytes) -> None:
     with pytest.raises(ZeroDivisionError), on(fresh).process():
         1 / 0  # noqa: B018  # any error
@@ -162,6 +164,7 @@ def test_a_graph_that_takes_too_long(fresh: MadeUpPhone, make_graph: Callable[..
     assert fresh.left() == []
 
 
+@pytest.mark.slow
 def test_a_provider_that_the_build_lacks(fresh: MadeUpPhone, tiny: bytes) -> None:
     device = on(fresh, settings=Settings(provider="XnnpackExecutionProvider"))
     with device.process() as process, pytest.raises(RequestFailed, match="not supported in this build"):
@@ -180,7 +183,7 @@ def test_a_file_that_is_no_program_for_the_phone(fresh: MadeUpPhone, tiny: bytes
         process.load("graph", tiny)
 
 
-@pytest.mark.parametrize("seconds", ["nan", "-0.001", "0", "soon", "1e9", ""])
+@pytest.mark.parametrize("seconds", ["nan", pytest.param("-0.001", marks=pytest.mark.slow)])
 def test_results_that_are_none_are_refused(fresh: MadeUpPhone, tiny: bytes, seconds: str) -> None:
     lines = "".join(f"model,{seconds},1,1,{number}\\n" for number in range(5))
     fresh.program.write_text(f"#!/bin/sh\nprintf '{lines}' > results.csv\n")
@@ -219,6 +222,7 @@ def test_what_a_phone_tells_of_itself(fresh: MadeUpPhone) -> None:
     assert state["clock_s"] > 0
 
 
+@pytest.mark.slow
 def test_own_processor_time_runs_on(fresh: MadeUpPhone, tiny: bytes) -> None:
     with on(fresh).process() as process:
         process.load("graph", tiny)
@@ -236,6 +240,7 @@ def test_another_build_is_another_device(fresh: MadeUpPhone) -> None:
     assert replace(fresh.shell(), libraries=()).build()[0] is None
 
 
+@pytest.mark.slow
 def test_a_round_goes_on_after_a_graph_that_crashes(
     fresh: MadeUpPhone, make_graph: Callable[..., bytes]
 ) -> None:
@@ -324,6 +329,12 @@ def test_any_other_text_is_refused_or_gives_times(text: str, runs: int) -> None:
 def test_whatever_a_phone_prints_its_state_is_read_without_an_error(texts: dict[str, str]) -> None:
     found = phone_state({**dict.fromkeys(STATE, ""), **texts}, 100.0)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-0.001", "0", "soon", "1e9", ""])
+def test_times_that_are_none_are_refused(seconds: str) -> None:
+    with pytest.raises(ValueError, match=r"run 0|could not convert"):
+        latencies_ns(f"model,{seconds},1,1,0\n", 1)
 
 
 def test_processors_are_read_from_lists() -> None:
