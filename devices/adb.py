@@ -81,7 +81,7 @@ class Adb:
         """Raise ValueError for a serial that is none."""
         if self.serial is not None and not _SERIAL.fullmatch(self.serial):
             raise ValueError(
-                f"{self.serial!r:.80} is no serial: letters, digits, `.`, `_`, `:` and `-`, not `-` first"
+                f"serial {self.serial!r:.80}: give letters, digits, `.`, `_`, `:` and `-`, no `-` first"
             )
 
     def run(self, *arguments: str, timeout_s: float = TIMEOUT_S) -> str:

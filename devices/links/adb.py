@@ -74,7 +74,7 @@ class AdbLink(Link):
     def __post_init__(self) -> None:
         """Raise ValueError for what adb or ssh would take for something else."""
         if type(self.port) is not int or not 0 < self.port < 1 << 16:
-            raise ValueError(f"{self.port!r:.80} is no port")
+            raise ValueError(f"port {self.port!r:.80}: give one from 1 to 65535")
         Adb(self.serial)  # each is checked at birth
         self.ssh(self.port)
 

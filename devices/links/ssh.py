@@ -46,9 +46,9 @@ class SshLink(Link):
         """Raise ValueError for names that ssh or a shell would take for something else."""
         for name in (self.alias, self.host, self.user, self.jump, self.host_key_alias):
             if name is not None and not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r:.80} is no name of a host or user")
+                raise ValueError(f"{name!r:.80}: give the name of a host or user")
         if not _PROGRAM.fullmatch(self.python):
-            raise ValueError(f"{self.python!r:.80} is no path of an interpreter")
+            raise ValueError(f"python {self.python!r:.80}: give the path of an interpreter")
 
     def start(self, arguments: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start the target's Python with these arguments."""

@@ -51,13 +51,15 @@ class AdbShell:
         names = [Path(library).name for library in self.libraries]
         for name in names:
             if not _LIBRARY.fullmatch(name) or name == PROGRAM:
-                raise ValueError(f"{name!r:.80} is no name of a shared library")
+                raise ValueError(
+                    f"libraries: {name!r:.80} is no name of a shared library; give letters, digits and `._+-`"
+                )
         if len(set(names)) < len(names):
-            raise ValueError("two libraries have one name")
+            raise ValueError("libraries: two have one name, and lie side by side on the phone")
         if not str(self.program).strip("."):
-            raise ValueError(f"no program: give the file of an {PROGRAM} that was built for the phone")
+            raise ValueError(f"program: give the file of an {PROGRAM} that was built for the phone")
         if self.version is not None and not _VERSION.fullmatch(self.version):
-            raise ValueError(f"{self.version!r:.80} is no version of ONNX Runtime, such as 1.22.0")
+            raise ValueError(f"version {self.version!r:.80}: give one of ONNX Runtime, such as 1.22.0")
         Adb(self.serial)
 
     @property

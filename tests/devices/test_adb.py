@@ -256,5 +256,5 @@ def test_the_serial_is_in_no_text_of_the_link() -> None:
     ],
 )
 def test_names_that_adb_or_ssh_would_take_for_something_else(fields: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="is no"):
+    with pytest.raises(ValueError, match="give "):
         AdbLink(**{"alias": "slate", **fields})
