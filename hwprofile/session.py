@@ -18,6 +18,7 @@ from devices.catalog import built, settings_for
 from devices.device import Device, identity_differences
 from devices.engine_store import EngineStore
 from devices.runtimes.catalog import RUNTIMES
+from devices.runtimes.runtime import Unsupported
 from devices.schedule import Goal
 from hwprofile import display, places, plugins
 from hwprofile.bench import (
@@ -102,6 +103,8 @@ def session_device(
         raise UserError(str(error.args[0])) from error
     try:
         found = built(spec, chosen, inputs, graph_timeout_s)
+    except Unsupported as error:
+        raise UserError(f"device {name}: {error}") from error
     except (LookupError, ValueError) as error:
         raise UserError(str(user_registry().wrong(name, error))) from error
     if isinstance(found, AgentDevice):

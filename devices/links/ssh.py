@@ -47,6 +47,7 @@ _FORMS = {
         r"(~/)?[A-Za-z0-9._/+][A-Za-z0-9._/+-]*",
         "a name or path of letters, digits and `._/+-`, perhaps after `~/`, no `-` first",
     ),
+    "host_key_alias": (_NAME, "letters, digits, `.`, `_` and `-`, no `-` first"),
 }
 
 
@@ -62,6 +63,7 @@ class SshLink(Link):
         jump: hosts in between, as for `ssh -J`; None for what the configuration says.
         python: the target's interpreter.
         config: another file than `~/.ssh/config`.
+        host_key_alias: name under which the host's key is known, where the address does not tell hosts apart.
     """
 
     alias: str
@@ -71,6 +73,7 @@ class SshLink(Link):
     jump: str | None = None
     python: str = "python3"
     config: Path | None = None
+    host_key_alias: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for what is no name, or what `ssh` or a shell would take for something else."""
@@ -147,7 +150,8 @@ class SshLink(Link):
     def _where(self) -> list[str]:
         flags = {"-F": self.config, "-l": self.user, "-p": self.port, "-J": self.jump}
         given = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
-        return [*given, "--", self.host]
+        alias = ["-o", f"HostKeyAlias={self.host_key_alias}"] if self.host_key_alias else []
+        return [*given, *alias, "--", self.host]
 
 
 def _environment() -> dict[str, str]:
