@@ -1,0 +1,146 @@
+"""Tables as arrays: NumPy's .npz and Parquet.
+
+    latency_ms  (layers, ops)  milliseconds; NaN where a layer lacks the op
+    var_ms2     (layers, ops)  variances of the measurements; NaN where none is known
+    count       (layers, ops)  numbers of measurements; NaN where none is known
+    fixed_ms    ()             what every network costs besides
+    layers, ops, unit          names, and `ms`
+
+Parquet holds a row for every layer and op (layer, op, latency_ms, var_ms2, count), and `fixed_ms` and `unit`
+in its metadata.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwprofile.tables.files import LARGEST_FILE_BYTES, TableError, missing_extra, naming, table_bytes
+from hwprofile.tables.values import LONGEST_NAME, MOST_ENTRIES, UNIT, Entry, LayerTable
+
+_NAMES = ("latency_ms", "var_ms2", "count", "fixed_ms", "layers", "ops", "unit")
+
+
+def npz_bytes(table: LayerTable) -> bytes:
+    """A table as .npz, without pickle."""
+    file = io.BytesIO()
+    np.savez(
+        file,
+        latency_ms=table.latency_ms,
+        var_ms2=table.var_ms2,
+        count=table.count,
+        fixed_ms=np.float64(table.fixed_ms),
+        layers=np.array(table.layers),
+        ops=np.array(table.ops),
+        unit=np.array(UNIT),
+    )
+    return file.getvalue()
+
+
+def read_npz(path: Path) -> LayerTable:
+    """Read such a file; `var_ms2`, `count` and `unit` may be absent.
+
+    Raises:
+        TableError: the file is none.
+    """
+    data = io.BytesIO(table_bytes(path))
+    try:
+        with zipfile.ZipFile(data) as archive:
+            if sum(member.file_size for member in archive.infolist()) > LARGEST_FILE_BYTES:
+                raise TableError(f"{path} unpacks to more than a table can be ({LARGEST_FILE_BYTES} bytes)")
+        with np.load(data, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in _NAMES if name in file.files}
+    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+        raise TableError(f"{path} is no usable .npz: {error}") from error
+    with naming(path):
+        return _from_arrays(arrays)
+
+
+def _from_arrays(arrays: dict[str, Any]) -> LayerTable:
+    missing = [name for name in ("latency_ms", "fixed_ms", "layers", "ops") if name not in arrays]
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    check_unit(str(arrays.get("unit", UNIT)))
+    layers, ops = (arrays[name] for name in ("layers", "ops"))
+    if any(names.dtype.kind != "U" or names.ndim != 1 for names in (layers, ops)):
+        raise ValueError("layers and ops are lists of names")
+    numbers = {name: arrays[name] for name in ("latency_ms", "var_ms2", "count", "fixed_ms") if name in arrays}
+    if any(array.dtype.kind not in "fiu" for array in numbers.values()) or numbers["fixed_ms"].size != 1:
+        raise ValueError("latencies, variances and counts are numbers, and fixed_ms is one")
+    numbers["fixed_ms"] = float(numbers["fixed_ms"].item())
+    return LayerTable.from_arrays(layers.tolist(), ops.tolist(), **numbers)
+
+
+def check_unit(unit: str) -> None:
+    if unit != UNIT:
+        raise ValueError(f"its unit is {unit[:20]!r}; {UNIT} is read")
+
+
+def parquet_bytes(table: LayerTable) -> bytes:
+    """A table as Parquet; TableError where pyarrow is missing."""
+    arrow, parquet = _pyarrow("writing Parquet")
+    found = [
+        (layer, op, entry.mean_ms, entry.var_ms2, entry.count)
+        for layer, row in zip(table.layers, table.rows, strict=True)
+        for op, entry in row.items()
+    ]
+    layers, ops, means, variances, counts = (list(column) for column in zip(*found, strict=True))
+    columns = {
+        "layer": arrow.array(layers, arrow.string()),
+        "op": arrow.array(ops, arrow.string()),
+        "latency_ms": arrow.array(means, arrow.float64()),
+        "var_ms2": arrow.array(variances, arrow.float64()),
+        "count": arrow.array(counts, arrow.int64()),
+    }
+    metadata = {"fixed_ms": repr(table.fixed_ms), "unit": UNIT}
+    file = io.BytesIO()
+    parquet.write_table(arrow.table(columns).replace_schema_metadata(metadata), file)
+    return file.getvalue()
+
+
+def read_parquet(path: Path) -> LayerTable:
+    """Read such a file.
+
+    Raises:
+        TableError: pyarrow is missing, or the file is none.
+    """
+    arrow, parquet = _pyarrow(f"reading {path.name}")
+    try:
+        file = parquet.ParquetFile(io.BytesIO(table_bytes(path)))
+        if file.metadata.num_rows > MOST_ENTRIES:
+            raise TableError(f"{path} has more rows than a table can have ({MOST_ENTRIES})")
+        found = file.read()
+        columns = {name: found.column(name).to_pylist() for name in ("layer", "op", "latency_ms")}
+        columns |= {name: found.column(name).to_pylist() for name in ("var_ms2", "count")}
+        metadata = {key.decode(): value.decode() for key, value in (found.schema.metadata or {}).items()}
+    except (arrow.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
+        raise TableError(f"{path} is no usable Parquet table: {error}") from error
+    with naming(path):
+        check_unit(metadata.get("unit", UNIT))
+        return LayerTable(*_rows(columns), float(metadata.get("fixed_ms", "0")))
+
+
+def _rows(columns: dict[str, list[Any]]) -> tuple[tuple[str, ...], tuple[dict[str, Entry], ...]]:
+    rows: dict[str, dict[str, Entry]] = {}
+    for layer, op, mean, var, count in zip(*columns.values(), strict=True):
+        if not all(isinstance(name, str) and 0 < len(name) <= LONGEST_NAME for name in (layer, op)):
+            raise ValueError(f"layers and ops are names, not {layer!r} and {op!r}")
+        if type(mean) not in (int, float):
+            raise ValueError(f"{layer}, {op}: {mean!r} is no latency")
+        if op in rows.setdefault(layer, {}):
+            raise ValueError(f"{layer} has {op} twice")
+        rows[layer][op] = Entry(float(mean), var, count)
+    return tuple(rows), tuple(rows.values())
+
+
+def _pyarrow(what: str) -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        raise missing_extra("pyarrow", what) from error
+    return pyarrow, parquet
