@@ -63,6 +63,11 @@ class SpaceLatency:
         )
 
     @property
+    def times(self) -> Sequence[str]:
+        """Which latencies of a block the table uses."""
+        return self.table.times
+
+    @property
     def process_sd(self) -> float:
         """Relative spread of a network's latency between processes."""
         return self.table.process_sd_

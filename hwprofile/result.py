@@ -13,6 +13,7 @@ from hwprofile.display import table
 from hwprofile.learning.scores_and_weights import ExportedNetwork
 from hwprofile.profile import Profile
 from hwprofile.specialize import Candidate, Specialization
+from hwprofile.tables.device import TableOrigin
 from ponas_core.closed_loop import Latency
 from ponas_core.complexity import COMPLEXITIES, complexity
 from ponas_core.score_table import Scores
@@ -29,14 +30,14 @@ class Result:
         found: what was found.
         budgets: as typed.
         scores: what was maximised.
-        profile: what the model was fitted on.
+        profile: what the model was fitted on, or the table that it is.
         network: the exported network.
     """
 
     found: Specialization
     budgets: Sequence[Budget]
     scores: Scores
-    profile: Profile
+    profile: Profile | TableOrigin
     network: ExportedNetwork
 
     @property
@@ -190,7 +191,9 @@ class Result:
     def _verdict(self) -> list[str]:
         found, lines = self.found, []
         if found.outcome is None:
-            lines.append("predicted only: nothing was measured (--no-measure)")
+            table = isinstance(self.profile, TableOrigin)
+            reason = "a table, which cannot measure" if table else "nothing was measured (--no-measure)"
+            lines.append(f"predicted only: {reason}")
         elif found.budget_ms is None:
             lines.append("the limits on size hold exactly; latency was measured, not limited")
         else:

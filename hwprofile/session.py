@@ -45,6 +45,10 @@ from hwprofile.subjects import (
     SpaceSubject,
     standard_reference,
 )
+from hwprofile.tables import device as tables
+from hwprofile.tables.device import TableDevice, TableLatency, TableOrigin
+from hwprofile.tables.export import export_table
+from hwprofile.tables.space_table import SpaceTable
 from hwprofile.validation import Validation, validate
 from hwprofile.verification import Verifier
 from ponas_core.solve import Infeasible
@@ -66,7 +70,7 @@ def session_device(
     """The device of this name.
 
     Args:
-        name: a known device, or `replay:FILE`, whose settings are those of the recording.
+        name: a known device; `replay:FILE`, whose settings are those of the recording; or `table:FILE`.
         runtime: what runs the graphs; None for the device's own.
         provider: how the runtime executes; None for its first.
         calibration_inputs: an .npz of inputs by name that set the ranges of int8.
@@ -79,6 +83,8 @@ def session_device(
     """
     if name.startswith(PREFIX):
         return replay_device(Path(name.removeprefix(PREFIX)))
+    if name.startswith(tables.PREFIX):
+        return TableDevice.from_file(Path(name.removeprefix(tables.PREFIX)))
     inputs = {} if calibration_inputs is None else _calibration(calibration_inputs)
     try:
         chosen = settings_for(runtime, provider, calibration=_digest(calibration_inputs), **settings)
@@ -200,6 +206,19 @@ class Session:
         known = finished_profile(self.device, space.name, space.keyed_blocks, inline=self.inline)
         return known or self.bench(space_name).profile
 
+    def _latency(
+        self, space: SearchSpace, space_name: str, path: Path | None
+    ) -> tuple[SpaceLatency | TableLatency, Profile | TableOrigin]:
+        """The latency model of a space on this device, and what it rests on: a profile, or a table."""
+        if not isinstance(self.device, TableDevice):
+            profile = self.profile(space, space_name, path)
+            return SpaceLatency.from_profile(profile, space), profile
+        if path is not None:
+            raise UserError(f"--device {self.device.name} needs no profile: leave --profile away")
+        table = self.device.table(space)
+        self._tell(table.notice and f"{self.device.path}: {table.notice}")
+        return TableLatency(table), self.device.origin(space)
+
     def specialize(
         self,
         space_name: str,
@@ -222,12 +241,13 @@ class Session:
             self._tell(budget.notice)
         space = space_named(space_name)
         supernet, scores = source.found(space, self._tell)
-        profile = self.profile(space, space_name, profile_path)
-        if measure and profile_path is not None:  # one that was found or benched here fits already
+        latency, profile = self._latency(space, space_name, profile_path)
+        if measure and profile_path is not None and isinstance(profile, Profile):
+            # one that was found or benched here fits already
             check_fits(
                 profile, device_header(self.device, space.name), "measure with --device, or --no-measure"
             )
-        specializer = Specializer(SpaceLatency.from_profile(profile, space), scores, budgets)
+        specializer = Specializer(latency, scores, budgets)
         if not specializer.binding:
             self._tell(specializer.not_binding_words())
         found = self._specialization(specializer, profile, space_name, measure=measure)
@@ -240,10 +260,10 @@ class Session:
         return result
 
     def _specialization(
-        self, specializer: Specializer, profile: Profile, space_name: str, *, measure: bool
+        self, specializer: Specializer, profile: Profile | TableOrigin, space_name: str, *, measure: bool
     ) -> Specialization:
         try:
-            if not measure:
+            if not measure or isinstance(profile, TableOrigin):
                 return specializer.from_model()
             subject = self._subject(specializer.space, space_name)
             with self._progress("measure winners") as progress:
@@ -255,8 +275,21 @@ class Session:
         """Every network that no other beats in both predicted latency and score."""
         space = space_named(space_name)
         _, scores = source.found(space, self._tell)
-        profile = self.profile(space, space_name, profile_path)
-        return front_of(SpaceLatency.from_profile(profile, space), scores)
+        return front_of(self._latency(space, space_name, profile_path)[0], scores)
+
+    def export_table(self, space_name: str, profile_path: Path | None, form: str, out: Path) -> str:
+        """Write the table that predicts the networks of a space; what was written, in words.
+
+        Raises:
+            UserError: the format cannot say a block, or needs a library that is missing.
+        """
+        latency, origin = self._latency(space_named(space_name), space_name, profile_path)
+        if isinstance(latency, TableLatency):
+            table = latency.table
+        else:
+            assert isinstance(origin, Profile)
+            table = SpaceTable.from_latency(latency, origin)
+        return export_table(table, form, out, origin.path)
 
     def validate(
         self, space_name: str, profile_path: Path | None, networks: int, processes: int, seed: int
@@ -284,7 +317,7 @@ class Session:
         """
         space = space_named(space_name)
         names, ops = ops_in(networks, space)
-        latency = SpaceLatency.from_profile(self.profile(space, space_name, profile_path), space)
+        latency, _ = self._latency(space, space_name, profile_path)
         return latencies_csv(names, *latency.predict_ops(ops))
 
     def predict_onnx(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from hwprofile.budget import Budget, exactly, in_words
 from hwprofile.latency import SpaceLatency
+from hwprofile.tables.device import TableLatency
 from hwprofile.verification import Verifier
 from ponas_core.closed_loop import ClosedLoop, Latency, Outcome
 from ponas_core.complexity import COMPLEXITIES, complexity
@@ -43,7 +44,7 @@ class Specialization:
         binding: whether the most accurate network breaks a budget, or may, its interval considered.
         optimal: whether the choice is proved to be the best within its predicted latency.
         solve_ms: duration of the last exact solve.
-        table: which latencies of the blocks the model uses, joined with `+`.
+        table: which latencies of the blocks the model uses, joined with `+`; `published` for a table.
         outcome: the loop of measuring and correcting; None where nothing was measured.
         level_change: how much slower the device is now than in its profile; None where nothing was measured.
     """
@@ -70,7 +71,9 @@ class Specializer:
         budgets: all of them must hold.
     """
 
-    def __init__(self, latency: SpaceLatency, scores: Scores, budgets: Sequence[Budget]) -> None:
+    def __init__(
+        self, latency: SpaceLatency | TableLatency, scores: Scores, budgets: Sequence[Budget]
+    ) -> None:
         """Resolve shares of the most accurate network's latency, and the limits on sizes."""
         self.latency, self.scores, self.space = latency, scores, latency.space
         self.budgets = budgets
@@ -171,7 +174,7 @@ class Specializer:
             binding=self.binding,
             optimal=self.selection.optimal and self._ties_with_best(chosen),
             solve_ms=self.solve_ms,
-            table="+".join(self.latency.table.times),
+            table="+".join(self.latency.times),
             outcome=outcome,
             level_change=level_change,
         )

@@ -68,7 +68,9 @@ def _from_arrays(arrays: dict[str, Any]) -> LayerTable:
     layers, ops = (arrays[name] for name in ("layers", "ops"))
     if any(names.dtype.kind != "U" or names.ndim != 1 for names in (layers, ops)):
         raise ValueError("layers and ops are lists of names")
-    numbers = {name: arrays[name] for name in ("latency_ms", "var_ms2", "count", "fixed_ms") if name in arrays}
+    numbers = {
+        name: arrays[name] for name in ("latency_ms", "var_ms2", "count", "fixed_ms") if name in arrays
+    }
     if any(array.dtype.kind not in "fiu" for array in numbers.values()) or numbers["fixed_ms"].size != 1:
         raise ValueError("latencies, variances and counts are numbers, and fixed_ms is one")
     numbers["fixed_ms"] = float(numbers["fixed_ms"].item())
@@ -76,6 +78,7 @@ def _from_arrays(arrays: dict[str, Any]) -> LayerTable:
 
 
 def check_unit(unit: str) -> None:
+    """Raise ValueError for another unit than milliseconds."""
     if unit != UNIT:
         raise ValueError(f"its unit is {unit[:20]!r}; {UNIT} is read")
 
@@ -117,11 +120,12 @@ def read_parquet(path: Path) -> LayerTable:
         columns = {name: found.column(name).to_pylist() for name in ("layer", "op", "latency_ms")}
         columns |= {name: found.column(name).to_pylist() for name in ("var_ms2", "count")}
         metadata = {key.decode(): value.decode() for key, value in (found.schema.metadata or {}).items()}
+        fixed_ms = metadata["fixed_ms"]
     except (arrow.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
         raise TableError(f"{path} is no usable Parquet table: {error}") from error
     with naming(path):
         check_unit(metadata.get("unit", UNIT))
-        return LayerTable(*_rows(columns), float(metadata.get("fixed_ms", "0")))
+        return LayerTable(*_rows(columns), float(fixed_ms))
 
 
 def _rows(columns: dict[str, list[Any]]) -> tuple[tuple[str, ...], tuple[dict[str, Entry], ...]]:

@@ -1,8 +1,8 @@
 """Tables as CSV: by layer and op, or by key as the published tables are passed on.
 
-    layer,op,latency_ms,var_ms2,count      what every network costs besides is the row `fixed`, without op
-    key,mean_ms,var,count                  ProxylessNAS' and Once-for-All's keys; `std` may stand for `var`,
-    res,key,mean_ms,std,count              and `res` keeps the tables of several resolutions apart
+layer,op,latency_ms,var_ms2,count      what every network costs besides is the row `fixed`, without op
+key,mean_ms,var,count                  ProxylessNAS' and Once-for-All's keys; `std` may stand for `var`,
+res,key,mean_ms,std,count              and `res` keeps the tables of several resolutions apart
 """
 
 from __future__ import annotations
@@ -76,7 +76,10 @@ def _layers(path: Path, header: Sequence[str]) -> LayerTable:
         else:
             rows[layer][op] = entry
     with naming(path):
-        return LayerTable(tuple(rows), tuple(rows.values()), fixed_ms or 0.0)
+        notice = (
+            None if fixed_ms is not None else f"it has no row {FIXED!r}: networks count without stem and head"
+        )
+        return LayerTable(tuple(rows), tuple(rows.values()), fixed_ms or 0.0, notice)
 
 
 def _keyed(path: Path, header: Sequence[str], resolution: int) -> KeyedTable:

@@ -18,6 +18,7 @@ from hwprofile.tables.files import TableError, naming, table_text
 from hwprofile.tables.values import Entry, LayerTable
 
 _US_PER_MS = 1000.0
+NOTICE = "stem and head are not in it: networks count without them"
 _OP = re.compile(r"ir_k(\d)_([es])(\d)")
 
 
@@ -44,7 +45,7 @@ def read_fbnet(path: Path) -> LayerTable:
             entries = [Entry(_us(word) / _US_PER_MS) for word in words]
         rows.append({name: entry for ours, entry in zip(names, entries, strict=True) for name in ours})
     with naming(path):
-        return LayerTable(tuple(str(number) for number in range(len(rows))), tuple(rows), 0.0)
+        return LayerTable(tuple(map(str, range(len(rows)))), tuple(rows), 0.0, NOTICE)
 
 
 def _names(word: str) -> tuple[str, ...]:

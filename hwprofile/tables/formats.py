@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
 
 from hwprofile.tables.arrays import npz_bytes, parquet_bytes, read_npz, read_parquet
 from hwprofile.tables.csv_tables import csv_layers, read_csv
@@ -13,8 +13,7 @@ from hwprofile.tables.json_tables import nni_text, read_json
 from hwprofile.tables.ofa_yaml import read_yaml
 from hwprofile.tables.values import KeyedTable, LayerTable
 
-LayerFormat: TypeAlias = Literal["csv", "npz", "parquet", "nni"]
-LAYER_FORMATS: tuple[LayerFormat, ...] = get_args(LayerFormat)
+LAYER_FORMATS = ("csv", "npz", "parquet", "nni")
 
 
 def table_in(path: Path, resolution: int) -> KeyedTable | LayerTable:
@@ -30,7 +29,7 @@ def table_in(path: Path, resolution: int) -> KeyedTable | LayerTable:
     name = path.name.lower()
     if name.endswith((".csv", ".csv.gz")):
         return read_csv(path, resolution)
-    readers = {
+    readers: dict[str, Callable[[Path], KeyedTable | LayerTable]] = {
         ".yaml": read_yaml,
         ".yml": read_yaml,
         ".npz": read_npz,
@@ -43,7 +42,7 @@ def table_in(path: Path, resolution: int) -> KeyedTable | LayerTable:
     return readers[path.suffix.lower()](path)
 
 
-def layer_bytes(table: LayerTable, form: LayerFormat) -> bytes:
+def layer_bytes(table: LayerTable, form: str) -> bytes:
     """A table by layer and op in a format; TableError where that needs a library that is missing."""
     with naming(Path(form)):
         if form == "csv":

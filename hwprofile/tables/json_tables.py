@@ -1,7 +1,7 @@
 """Tables as JSON: for NNI's expressions, and Single-Path NAS' runtime model.
 
-NNI (3.0) sums `MutableExpression.switch_case(choice, {value: latency})` over its layer choices; the file holds
-those mappings:
+NNI (3.0) sums `MutableExpression.switch_case(choice, {value: latency})` over its layer choices; the file
+holds those mappings:
 
     {"unit": "ms", "fixed_ms": 0.8, "latency_ms": {"layer0": {"mb_k3_e3": 0.21, "skip": 0.0}}}
 
@@ -75,13 +75,15 @@ def _nni(document: Mapping[str, Any]) -> LayerTable:
                 for op, ms in _mapping(layer, row).items()
             }
         )
-    return LayerTable(tuple(layers), tuple(rows), _number("fixed_ms", document.get("fixed_ms", 0.0)))
+    return LayerTable(tuple(layers), tuple(rows), _number("fixed_ms", document.get("fixed_ms")))
 
 
 def _single_path(document: Mapping[str, Any]) -> LayerTable:
     wanted = [str(number) for number in range(int(_LAST) + 1)]
     ops = [str(number) for number in range(len(SINGLE_PATH_OPS))]
-    if set(document) != set(wanted) or any(set(_mapping(name, document[name])) != set(ops) for name in wanted):
+    if set(document) != set(wanted) or any(
+        set(_mapping(name, document[name])) != set(ops) for name in wanted
+    ):
         raise ValueError("neither `latency_ms` by layer and op, nor the 22 layers of Single-Path NAS")
     rows = {
         layer: {
@@ -91,7 +93,8 @@ def _single_path(document: Mapping[str, Any]) -> LayerTable:
         for layer in wanted
     }
     fixed_ms = rows.pop(_FIRST)["mb_k3_e3"].mean_ms + rows.pop(_LAST)["mb_k3_e6"].mean_ms
-    return LayerTable(tuple(rows), tuple(rows.values()), fixed_ms)
+    notice = "the stem's convolution and the head are not in it: networks count without them"
+    return LayerTable(tuple(rows), tuple(rows.values()), fixed_ms, notice)
 
 
 def _mapping(where: str, value: Any) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -83,11 +83,13 @@ class LayerTable:
         layers: names of the layers, from input to output.
         rows: rows[layer] is the entries of that layer by op.
         fixed_ms: what every network costs besides: stem, head and what is paid once.
+        notice: what it does not count; None where it is whole.
     """
 
     layers: tuple[str, ...]
     rows: tuple[Mapping[str, Entry], ...]
     fixed_ms: float
+    notice: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Raise ValueError for a layer without ops, twice, or without a name, or for too many entries."""
