@@ -111,8 +111,8 @@ def devices_table() -> str:
 
 
 _REPLAY = (
-    "A profile plays back as a device of its own: --device replay:FILE; on a published latency table networks "
-    "are chosen with --device table:FILE"
+    "A profile plays back as a device of its own: --device replay:FILE; on a published latency table "
+    "networks are chosen with --device table:FILE"
 )
 
 

@@ -4,10 +4,10 @@
     var_ms2     (layers, ops)  variances of the measurements; NaN where none is known
     count       (layers, ops)  numbers of measurements; NaN where none is known
     fixed_ms    ()             what every network costs besides
-    layers, ops, unit          names, and `ms`
+    layers, ops, space, unit   names, and `ms`
 
-Parquet holds a row for every layer and op (layer, op, latency_ms, var_ms2, count), and `fixed_ms` and `unit`
-in its metadata.
+Parquet holds a row for every layer and op (layer, op, latency_ms, var_ms2, count), and `fixed_ms`, `unit`
+and `space` in its metadata.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from hwprofile.tables.files import LARGEST_FILE_BYTES, TableError, missing_extra, naming, table_bytes
 from hwprofile.tables.values import LONGEST_NAME, MOST_ENTRIES, UNIT, Entry, LayerTable
 
-_NAMES = ("latency_ms", "var_ms2", "count", "fixed_ms", "layers", "ops", "unit")
+_NAMES = ("latency_ms", "var_ms2", "count", "fixed_ms", "layers", "ops", "unit", "space")
 
 
 def npz_bytes(table: LayerTable) -> bytes:
@@ -37,12 +37,13 @@ def npz_bytes(table: LayerTable) -> bytes:
         layers=np.array(table.layers),
         ops=np.array(table.ops),
         unit=np.array(UNIT),
+        space=np.array(table.space or ""),
     )
     return file.getvalue()
 
 
 def read_npz(path: Path) -> LayerTable:
-    """Read such a file; `var_ms2`, `count` and `unit` may be absent.
+    """Read such a file; `var_ms2`, `count`, `unit` and `space` may be absent.
 
     Raises:
         TableError: the file is none.
@@ -74,7 +75,8 @@ def _from_arrays(arrays: dict[str, Any]) -> LayerTable:
     if any(array.dtype.kind not in "fiu" for array in numbers.values()) or numbers["fixed_ms"].size != 1:
         raise ValueError("latencies, variances and counts are numbers, and fixed_ms is one")
     numbers["fixed_ms"] = float(numbers["fixed_ms"].item())
-    return LayerTable.from_arrays(layers.tolist(), ops.tolist(), **numbers)
+    space = str(arrays.get("space", "")) or None
+    return LayerTable.from_arrays(layers.tolist(), ops.tolist(), **numbers, space=space)
 
 
 def check_unit(unit: str) -> None:
@@ -99,7 +101,7 @@ def parquet_bytes(table: LayerTable) -> bytes:
         "var_ms2": arrow.array(variances, arrow.float64()),
         "count": arrow.array(counts, arrow.int64()),
     }
-    metadata = {"fixed_ms": repr(table.fixed_ms), "unit": UNIT}
+    metadata = {"fixed_ms": repr(table.fixed_ms), "unit": UNIT, "space": table.space or ""}
     file = io.BytesIO()
     parquet.write_table(arrow.table(columns).replace_schema_metadata(metadata), file)
     return file.getvalue()
@@ -125,7 +127,7 @@ def read_parquet(path: Path) -> LayerTable:
         raise TableError(f"{path} is no usable Parquet table: {error}") from error
     with naming(path):
         check_unit(metadata.get("unit", UNIT))
-        return LayerTable(*_rows(columns), float(fixed_ms))
+        return LayerTable(*_rows(columns), float(fixed_ms), metadata.get("space") or None)
 
 
 def _rows(columns: dict[str, list[Any]]) -> tuple[tuple[str, ...], tuple[dict[str, Entry], ...]]:

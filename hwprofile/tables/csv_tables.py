@@ -1,8 +1,12 @@
 """Tables as CSV: by layer and op, or by key as the published tables are passed on.
 
-layer,op,latency_ms,var_ms2,count      what every network costs besides is the row `fixed`, without op
-key,mean_ms,var,count                  ProxylessNAS' and Once-for-All's keys; `std` may stand for `var`,
-res,key,mean_ms,std,count              and `res` keeps the tables of several resolutions apart
+    layer,op,latency_ms,var_ms2,count,space
+    key,mean_ms,var,count
+    res,key,mean_ms,std,count
+
+The first is written and read: what every network costs besides is the row `fixed`, without op. The others are
+read: ProxylessNAS' and Once-for-All's keys, where `std` may stand for `var`, and `res` keeps the tables of
+several resolutions apart.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from hwprofile.tables.values import Entry, KeyedTable, LayerTable
 FIXED = "fixed"
 """Layer's name of what every network costs besides."""
 _COLUMNS = ("layer", "op", "latency_ms")
+_FURTHER = ("var_ms2", "count", "space")
 
 
 def csv_layers(table: LayerTable) -> str:
@@ -29,11 +34,11 @@ def csv_layers(table: LayerTable) -> str:
         raise ValueError(f"no layer of a CSV table can be named {FIXED!r}")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_COLUMNS, "var_ms2", "count"])
-    writer.writerow([FIXED, "", table.fixed_ms, None, None])
+    writer.writerow([*_COLUMNS, *_FURTHER])
+    writer.writerow([FIXED, "", table.fixed_ms, None, None, table.space])
     for layer, row in zip(table.layers, table.rows, strict=True):
         for op, entry in row.items():
-            writer.writerow([layer, op, entry.mean_ms, entry.var_ms2, entry.count])
+            writer.writerow([layer, op, entry.mean_ms, entry.var_ms2, entry.count, table.space])
     return text.getvalue()
 
 
@@ -61,7 +66,7 @@ def read_csv(path: Path, resolution: int) -> KeyedTable | LayerTable:
 
 
 def _layers(path: Path, header: Sequence[str]) -> LayerTable:
-    table = CsvTable.read(path, (*_COLUMNS, *(name for name in ("var_ms2", "count") if name in header)))
+    table = CsvTable.read(path, (*_COLUMNS, *(name for name in _FURTHER if name in header)))
     rows: dict[str, dict[str, Entry]] = {}
     fixed_ms: float | None = None
     entries = _entries(table, "latency_ms", "var_ms2")
@@ -75,11 +80,16 @@ def _layers(path: Path, header: Sequence[str]) -> LayerTable:
             raise TableError(f"{table.place(number)}: {layer} has {op} twice")
         else:
             rows[layer][op] = entry
+    spaces = {name for name in table.columns.get("space", ()) if name}
+    if len(spaces) > 1:
+        raise TableError(f"{path} is of {' and '.join(sorted(spaces))}; give a table of one space")
     with naming(path):
         notice = (
             None if fixed_ms is not None else f"it has no row {FIXED!r}: networks count without stem and head"
         )
-        return LayerTable(tuple(rows), tuple(rows.values()), fixed_ms or 0.0, notice)
+        return LayerTable(
+            tuple(rows), tuple(rows.values()), fixed_ms or 0.0, next(iter(spaces), None), notice
+        )
 
 
 def _keyed(path: Path, header: Sequence[str], resolution: int) -> KeyedTable:

@@ -45,7 +45,7 @@ def read_fbnet(path: Path) -> LayerTable:
             entries = [Entry(_us(word) / _US_PER_MS) for word in words]
         rows.append({name: entry for ours, entry in zip(names, entries, strict=True) for name in ours})
     with naming(path):
-        return LayerTable(tuple(map(str, range(len(rows)))), tuple(rows), 0.0, NOTICE)
+        return LayerTable(tuple(map(str, range(len(rows)))), tuple(rows), 0.0, notice=NOTICE)
 
 
 def _names(word: str) -> tuple[str, ...]:

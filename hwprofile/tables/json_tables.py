@@ -3,7 +3,7 @@
 NNI (3.0) sums `MutableExpression.switch_case(choice, {value: latency})` over its layer choices; the file
 holds those mappings:
 
-    {"unit": "ms", "fixed_ms": 0.8, "latency_ms": {"layer0": {"mb_k3_e3": 0.21, "skip": 0.0}}}
+    {"space": "tiny", "unit": "ms", "fixed_ms": 0.8, "latency_ms": {"layer0": {"mb_k3_e3": 0.21, "skip": 0}}}
 
 with `var_ms2` and `count` in the same form. Single-Path NAS (Stamoulis et al., 2019) published
 {"layer": {"op": ms}} of 22 layers; ops 0 to 3 are kernel 3 with expansion 3 and 6, then kernel 5. Its first
@@ -37,6 +37,7 @@ def nni_text(table: LayerTable) -> str:
         }
 
     document = {
+        "space": table.space,
         "unit": UNIT,
         "fixed_ms": table.fixed_ms,
         "latency_ms": by_layer(lambda entry: entry.mean_ms),
@@ -64,6 +65,9 @@ def read_json(path: Path) -> LayerTable:
 
 def _nni(document: Mapping[str, Any]) -> LayerTable:
     check_unit(str(document.get("unit", UNIT)))
+    space = document.get("space")
+    if not isinstance(space, str | None):
+        raise ValueError(f"space is a name, not {space!r}")
     layers = _mapping("latency_ms", document["latency_ms"])
     spread, counts = (_mapping(name, document.get(name, {})) for name in ("var_ms2", "count"))
     rows = []
@@ -75,7 +79,7 @@ def _nni(document: Mapping[str, Any]) -> LayerTable:
                 for op, ms in _mapping(layer, row).items()
             }
         )
-    return LayerTable(tuple(layers), tuple(rows), _number("fixed_ms", document.get("fixed_ms")))
+    return LayerTable(tuple(layers), tuple(rows), _number("fixed_ms", document.get("fixed_ms")), space)
 
 
 def _single_path(document: Mapping[str, Any]) -> LayerTable:
@@ -94,7 +98,7 @@ def _single_path(document: Mapping[str, Any]) -> LayerTable:
     }
     fixed_ms = rows.pop(_FIRST)["mb_k3_e3"].mean_ms + rows.pop(_LAST)["mb_k3_e6"].mean_ms
     notice = "the stem's convolution and the head are not in it: networks count without them"
-    return LayerTable(tuple(rows), tuple(rows.values()), fixed_ms, notice)
+    return LayerTable(tuple(rows), tuple(rows.values()), fixed_ms, notice=notice)
 
 
 def _mapping(where: str, value: Any) -> Mapping[str, Any]:

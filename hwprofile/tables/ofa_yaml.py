@@ -20,6 +20,8 @@ from hwprofile.tables.files import TableError, missing_extra, naming, table_text
 from hwprofile.tables.keys import Key
 from hwprofile.tables.values import Entry, KeyedTable
 
+LONGEST_TEXT = 2_000_000
+"""A hundred times the published ones; reading YAML is slow."""
 _ALIAS = re.compile(r"^[^#\n]*[&*<]", re.MULTILINE)
 """Anchors, aliases and merges: a short file could unfold into a very large one, and no table needs them."""
 
@@ -52,6 +54,8 @@ def read_yaml(path: Path) -> KeyedTable:
     except ModuleNotFoundError as error:
         raise missing_extra("PyYAML", f"reading {path.name}") from error
     text = table_text(path)
+    if len(text) > LONGEST_TEXT:
+        raise TableError(f"{path} is longer than a table in YAML can be ({LONGEST_TEXT} characters)")
     if _ALIAS.search(text):
         raise TableError(f"{path} holds anchors or aliases of YAML, which no latency table needs")
     try:

@@ -87,6 +87,8 @@ class SpaceTable:
         Raises:
             TableError: other layers, or an op is missing; the message names op and layer.
         """
+        if table.space not in (None, space.name):
+            raise TableError(f"{origin} is a table of {table.space}, not of {space.name}")
         names = [layer.name for layer in space.layers]
         rows = dict(zip(table.layers, table.rows, strict=True))
         if len(names) != len(rows):
@@ -126,9 +128,8 @@ class SpaceTable:
             {str(block): self.entry(layer, op) or NOTHING for op, block in enumerate(layer.blocks)}
             for layer in self.space.layers
         )
-        return LayerTable(
-            tuple(layer.name for layer in self.space.layers), rows, self.cost.fixed, self.notice
-        )
+        names = tuple(layer.name for layer in self.space.layers)
+        return LayerTable(names, rows, self.cost.fixed, self.space.name, self.notice)
 
     @property
     def by_key(self) -> KeyedTable:

@@ -83,12 +83,14 @@ class LayerTable:
         layers: names of the layers, from input to output.
         rows: rows[layer] is the entries of that layer by op.
         fixed_ms: what every network costs besides: stem, head and what is paid once.
+        space: name of the space whose layers they are; None where nobody says.
         notice: what it does not count; None where it is whole.
     """
 
     layers: tuple[str, ...]
     rows: tuple[Mapping[str, Entry], ...]
     fixed_ms: float
+    space: str | None = None
     notice: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -113,6 +115,7 @@ class LayerTable:
         fixed_ms: float,
         var_ms2: Floats | None = None,
         count: Floats | None = None,
+        space: str | None = None,
     ) -> LayerTable:
         """From arrays of shape (layers, ops); where the latency is NaN, the layer lacks the op.
 
@@ -132,7 +135,7 @@ class LayerTable:
             }
             for means, variances, counts in zip(latency_ms, var_ms2, count, strict=True)
         ]
-        return cls(tuple(layers), tuple(rows), float(fixed_ms))
+        return cls(tuple(layers), tuple(rows), float(fixed_ms), space)
 
     @property
     def ops(self) -> tuple[str, ...]:
