@@ -82,7 +82,7 @@ class SpaceTable:
 
     @classmethod
     def from_layers(cls, space: SearchSpace, table: LayerTable, origin: str) -> SpaceTable:
-        """From a table by layer and op; layers go by their names, else by their order.
+        """From a table by layer and op; layers go by their names, or all by their order.
 
         Raises:
             TableError: other layers, or an op is missing; the message names op and layer.
@@ -93,8 +93,11 @@ class SpaceTable:
         rows = dict(zip(table.layers, table.rows, strict=True))
         if len(names) != len(rows):
             raise TableError(f"{origin} has {len(rows)} layers, but {space.name} has {len(names)}")
-        if set(names) != set(rows):
+        strange = [name for name in rows if name not in names]
+        if len(strange) == len(rows):
             rows = dict(zip(names, table.rows, strict=True))
+        elif strange:
+            raise TableError(f"{origin} has a layer {strange[0]}, which {space.name} lacks")
         entries = {}
         for layer in space.layers:
             for op, block in enumerate(layer.blocks):

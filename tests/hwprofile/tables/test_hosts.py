@@ -1,4 +1,4 @@
-"""Once-for-All's own classes read our tables: from its package, in an environment of its own."""
+"""Other people's packages read our tables, each in an environment of its own."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from devices.settings import Settings
 from hwprofile.bench import device_header
 from hwprofile.catalog import space_named
 from hwprofile.cli import main
+from hwprofile.latency import SpaceLatency
+from hwprofile.profile import Profile
 from ponas_core.blocks import MBConv, PoolLinear, Skip
 from ponas_core.space import Architecture, Layer
 from tests.hwprofile.made_up import write_made_up_profile
@@ -173,3 +175,51 @@ def elastic_order(network: Architecture) -> bool:
         isinstance(blocks[place], Skip) and not isinstance(blocks[place + 1], Skip)
         for place in range(2, 20, 4)
     )
+
+
+NNI_PROGRAM = """
+import json, pathlib, site, sys, types
+
+# `nni` itself would start its experiment's services
+nni = types.ModuleType("nni")
+nni.__path__ = [str(pathlib.Path(site.getsitepackages()[0]) / "nni")]
+sys.modules["nni"] = nni
+from nni.mutable import Categorical, MutableExpression
+
+table = json.load(open(sys.argv[1]))
+choices = [Categorical(list(row), label=layer) for layer, row in table["latency_ms"].items()]
+latency_ms = table["fixed_ms"] + sum(
+    MutableExpression.switch_case(choice, table["latency_ms"][choice.label]) for choice in choices
+)
+print(json.dumps([latency_ms.evaluate(sample) for sample in json.load(sys.stdin)]))
+"""
+
+
+def test_an_expression_of_nni_evaluates_to_what_we_predict(
+    home: Path, proxyless_profile: Path, tmp_path: Path
+) -> None:
+    folder, table = tmp_path / "nni", tmp_path / "table.json"
+    venv.create(folder, with_pip=True)
+    pip = [str(folder / "bin" / "python"), "-I", "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", "nni==3.0"], check=True)
+    needed = ["numpy", "scipy", "json_tricks", "cloudpickle", "typeguard<3", "typing_extensions", "packaging"]
+    subprocess.run([*pip, *needed], check=True)
+    space = space_named("proxyless")
+    of = ["--space", "proxyless", "--profile", str(proxyless_profile)]
+    exported = CliRunner().invoke(main, ["export", *of, "--format", "nni", "--out", str(table)])
+    assert exported.exit_code == 0, exported.stderr
+    latency = SpaceLatency.from_profile(Profile.load(proxyless_profile), space)
+    rng = np.random.default_rng(0)
+    networks = [space.sample(rng) for _ in range(100)]
+    names = [layer.name for layer in space.layers]
+    samples = [dict(zip(names, map(str, network.blocks), strict=True)) for network in networks]
+    answer = subprocess.run(
+        [str(folder / "bin" / "python"), "-I", "-c", NNI_PROGRAM, str(table)],
+        input=json.dumps(samples),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    expected = [latency.median_ms(network) for network in networks]
+    assert json.loads(answer.stdout) == pytest.approx(expected, rel=1e-9)

@@ -153,6 +153,9 @@ def test_a_missing_op_is_named_with_its_layer_and_skip_may_be_missing(
     assert SpaceTable.from_layers(table.space, without("skip"), "x").by_layer == found
     with pytest.raises(UserError, match="x has no latency for layer0 mb_k5_e6; it has mb_k3_e3"):
         SpaceTable.from_layers(table.space, without("mb_k5_e6"), "x")
+    renamed = LayerTable(("first", *found.layers[1:]), found.rows, found.fixed_ms)
+    with pytest.raises(UserError, match="x has a layer first, which proxyless lacks"):
+        SpaceTable.from_layers(table.space, renamed, "x")
     macro, unnamed = shipped_space("nasbench-macro"), LayerTable(found.layers, found.rows, found.fixed_ms)
     with pytest.raises(UserError, match="x is a table of proxyless, not of nasbench-macro"):
         SpaceTable.from_layers(macro, found, "x")
