@@ -37,10 +37,12 @@ COMMANDS = {
     "suggest": {"--space", "--count", "--sources", "more_sources", "--seed", "--out"},
     "fit": {"--networks", "--profile", "--space", "--sources", "more_sources", "--model", "--interval"}
     | {"--seed", "--out", "--onnx-out", "--json"},
-    "predict": SESSION | {"model_path", "--space", "--profile", "--networks", "--onnx", "--out", "--json"},
+    "predict": SESSION
+    | {"model_path", "--space", "--profile", "--kind", "--networks", "--onnx"}
+    | {"--out", "--json"},
     "spaces": {"--json"},
     "devices": {"--json"},
-    "export": {"--space", "--arch", "--out", "--seed", "--batch", "--search"},
+    "export": DEVICE | {"--space", "--format", "--out", "--arch", "--seed", "--search", "--profile"},
 }
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hwprofile.tables.files import LARGEST_FILE_BYTES, TableError, missing_extra
 from hwprofile.tables.values import LONGEST_NAME, MOST_ENTRIES, UNIT, Entry, LayerTable
 
 _NAMES = ("latency_ms", "var_ms2", "count", "fixed_ms", "layers", "ops", "unit", "space")
+_DAMAGED = (zipfile.BadZipFile, zlib.error, MemoryError)
 
 
 def npz_bytes(table: LayerTable) -> bytes:
@@ -55,7 +57,7 @@ def read_npz(path: Path) -> LayerTable:
                 raise TableError(f"{path} unpacks to more than a table can be ({LARGEST_FILE_BYTES} bytes)")
         with np.load(data, allow_pickle=False) as file:
             arrays = {name: file[name] for name in _NAMES if name in file.files}
-    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, *_DAMAGED) as error:
         raise TableError(f"{path} is no usable .npz: {error}") from error
     with naming(path):
         return _from_arrays(arrays)
@@ -115,15 +117,20 @@ def read_parquet(path: Path) -> LayerTable:
     """
     arrow, parquet = _pyarrow(f"reading {path.name}")
     try:
-        file = parquet.ParquetFile(io.BytesIO(table_bytes(path)))
+        names = ["layer", "op"]
+        file = parquet.ParquetFile(io.BytesIO(table_bytes(path)), read_dictionary=names)
         if file.metadata.num_rows > MOST_ENTRIES:
             raise TableError(f"{path} has more rows than a table can have ({MOST_ENTRIES})")
-        found = file.read()
-        columns = {name: found.column(name).to_pylist() for name in ("layer", "op", "latency_ms")}
-        columns |= {name: found.column(name).to_pylist() for name in ("var_ms2", "count")}
+        found = file.read(["layer", "op", "latency_ms", "var_ms2", "count"])
+        # a name that stands once in the file may be repeated in a hundred thousand rows
+        chunks = [chunk for name in names for chunk in found.column(name).chunks]
+        texts = [text for chunk in chunks for text in chunk.dictionary.to_pylist()]
+        if any(not isinstance(text, str) or not 0 < len(text) <= LONGEST_NAME for text in texts):
+            raise TableError(f"{path}: layers and ops are names of 1 to {LONGEST_NAME} characters")
+        columns = {name: found.column(name).to_pylist() for name in found.column_names}
         metadata = {key.decode(): value.decode() for key, value in (found.schema.metadata or {}).items()}
         fixed_ms = metadata["fixed_ms"]
-    except (arrow.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
+    except (arrow.ArrowException, OSError, KeyError, AttributeError, UnicodeDecodeError) as error:
         raise TableError(f"{path} is no usable Parquet table: {error}") from error
     with naming(path):
         check_unit(metadata.get("unit", UNIT))
@@ -133,10 +140,8 @@ def read_parquet(path: Path) -> LayerTable:
 def _rows(columns: dict[str, list[Any]]) -> tuple[tuple[str, ...], tuple[dict[str, Entry], ...]]:
     rows: dict[str, dict[str, Entry]] = {}
     for layer, op, mean, var, count in zip(*columns.values(), strict=True):
-        if not all(isinstance(name, str) and 0 < len(name) <= LONGEST_NAME for name in (layer, op)):
-            raise ValueError(f"layers and ops are names, not {layer!r} and {op!r}")
-        if type(mean) not in (int, float):
-            raise ValueError(f"{layer}, {op}: {mean!r} is no latency")
+        if not isinstance(layer, str) or not isinstance(op, str) or type(mean) is not float:
+            raise ValueError(f"a row is a layer, an op and a latency, not {layer!r}, {op!r}, {mean!r}")
         if op in rows.setdefault(layer, {}):
             raise ValueError(f"{layer} has {op} twice")
         rows[layer][op] = Entry(float(mean), var, count)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hwprofile.csv_files import CsvTable
-from hwprofile.tables.files import TableError, naming, table_bytes
+from hwprofile.tables.files import TableError, check_unpacked, naming, table_bytes
 from hwprofile.tables.keys import Key
 from hwprofile.tables.values import Entry, KeyedTable, LayerTable
 
@@ -54,6 +54,8 @@ def read_csv(path: Path, resolution: int) -> KeyedTable | LayerTable:
         UserError: it cannot be read.
     """
     table_bytes(path)  # bounded
+    if path.suffix.lower() == ".gz":
+        check_unpacked(path)
     header = CsvTable.read(path, ()).text.partition("\n")[0].strip().split(",")
     if "key" in header:
         return _keyed(path, header, resolution)

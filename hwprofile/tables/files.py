@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,17 @@ def table_bytes(path: Path) -> bytes:
     return data
 
 
+def check_unpacked(path: Path) -> None:
+    """Raise TableError for a gzipped file that unpacks to more than a table can be, or is damaged."""
+    try:
+        with gzip.open(path) as file:
+            too_large = len(file.read(LARGEST_FILE_BYTES + 1)) > LARGEST_FILE_BYTES
+    except (OSError, EOFError, zlib.error) as error:
+        raise TableError(f"cannot read {path}: {error}") from error
+    if too_large:
+        raise TableError(f"{path} unpacks to more than a table can be ({LARGEST_FILE_BYTES} bytes)")
+
+
 def table_text(path: Path) -> str:
     """The same as text."""
     try:
@@ -49,7 +62,7 @@ def naming(path: Path) -> Iterator[None]:
     """Turn what a value refuses into an error that names the file."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise TableError(f"{path} is no usable table: {error}") from error
 
 

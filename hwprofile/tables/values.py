@@ -129,7 +129,7 @@ class LayerTable:
             raise ValueError(f"{shape} latencies are expected, got {latency_ms.shape}")
         rows = [
             {
-                op: Entry(float(mean), _known(var), None if (n := _known(counted)) is None else int(n))
+                op: Entry(float(mean), _known(var), _count(counted))
                 for op, mean, var, counted in zip(ops, means, variances, counts, strict=True)
                 if not math.isnan(mean)
             }
@@ -164,6 +164,14 @@ class LayerTable:
 
 def _known(number: float) -> float | None:
     return None if math.isnan(number) else float(number)
+
+
+def _count(number: float) -> int | None:
+    if math.isnan(number):
+        return None
+    if not float(number).is_integer():
+        raise ValueError(f"a count is a whole number, got {number}")
+    return int(number)
 
 
 def _check_size(entries: int) -> None:

@@ -78,6 +78,7 @@ def test_a_table_becomes_a_table_of_another_form(tiny_table: Path, tmp_path: Pat
     ("arguments", "code", "message"),
     [
         (("bench", "--device", "table:tiny.csv"), 6, "it is a table of latencies and cannot measure"),
+        (("doctor", "--device", "table:tiny.csv"), 6, "cannot measure"),
         (("validate", "--device", "table:tiny.csv"), 6, "cannot measure"),
         (("pareto", "--device", "table:tiny.csv", "--profile", "x"), 1, "leave --profile away"),
         (("pareto", "--device", "table:none.csv"), 1, "cannot read none.csv"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import math
 import sys
@@ -144,6 +145,7 @@ KEY = "Conv-input:8x8x3-output:4x4x8"
         ("a.json", '{"latency_ms": {"a": {"b": NaN}}, "fixed_ms": 1}', "a: nan is no finite number"),
         ("a.json", '{"latency_ms": {"a": {"b": 1}}}', "fixed_ms: None"),
         ("a.json", '{"latency_ms": {"a": {"b": 1}}, "fixed_ms": 1, "unit": "s"}', "unit is 's'"),
+        ("a.json", f'{{"latency_ms": {{"a": {{"b": 1{"0" * 400}}}}}, "fixed_ms": 1}}', "too large"),
         ("a.json", '{"0": {"0": 1}}', "22 layers of Single-Path NAS"),
         ("a.json", "[" * 100_000, "no usable JSON"),
         ("a.txt", "ir_k3_e1 skip\n1 2\n3\n", "line 3: 1 numbers for 2 ops"),
@@ -201,6 +203,9 @@ GOOD = {"latency_ms": np.ones((1, 2)), "fixed_ms": 1.0, "layers": ["a"], "ops": 
         (npz(**GOOD | {"latency_ms": np.full((1, 2), math.nan)}), "at least one op"),
         (npz(**GOOD | {"unit": "us"}), "unit is 'us'"),
         (npz(latency_ms=np.ones((1, 2))), "lacks fixed_ms, layers, ops"),
+        (npz(**GOOD | {"count": np.full((1, 2), math.inf)}), "a count is a whole number"),
+        (npz(**GOOD | {"count": np.full((1, 2), 1.5)}), "a count is a whole number"),
+        (npz(**GOOD | {"var_ms2": -np.ones((1, 2))}), "a variance is a number from 0 on"),
         (b"PK", "no usable .npz"),
     ],
 )
@@ -220,6 +225,44 @@ def test_a_file_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path) -> None
         archive.writestr("latency_ms.npy", b"\0" * (LARGEST_FILE_BYTES + 1))
     with pytest.raises(TableError, match="unpacks to more"):
         table_in(tmp_path / "a.npz", 224)
+
+
+def test_a_gzipped_table_is_read_and_one_that_unpacks_to_too_much_is_not(tmp_path: Path) -> None:
+    text = b"layer,op,latency_ms\nfixed,,1\na,b,2\n"
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(text))
+    assert table_in(tmp_path / "a.csv.gz", 224) == LayerTable(("a",), ({"b": Entry(2)},), 1.0)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(text + b"\n" * LARGEST_FILE_BYTES, 1))
+    with pytest.raises(TableError, match="unpacks to more"):
+        table_in(tmp_path / "b.csv.gz", 224)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layer": ["x" * 501, "b"]}, "names of 1 to 500 characters"),
+        ({"layer": [1, 2]}, "no usable Parquet|names of 1 to 500"),
+        ({"layer": ["a", None]}, "a row is a layer"),
+        ({"op": ["c", "c"], "layer": ["a", "a"]}, "a has c twice"),
+        ({"latency_ms": ["1", "2"]}, "a row is a layer"),
+        ({"count": [0.5, 1.0]}, "a count is a whole number"),
+    ],
+)
+def test_parquet_that_is_no_table_is_refused(
+    tmp_path: Path, change: dict[str, list[object]], message: str
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra `tables` is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    good = {
+        "layer": ["a", "b"],
+        "op": ["c", "d"],
+        "latency_ms": [1.0, 2.0],
+        "var_ms2": [0.0, 0.0],
+        "count": [1, 1],
+    }
+    table = pyarrow.table(good | change).replace_schema_metadata({"fixed_ms": "1"})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(TableError, match=message):
+        table_in(tmp_path / "a.parquet", 224)
 
 
 def test_the_lookup_table_of_fbnet_is_in_microseconds(tmp_path: Path) -> None:
