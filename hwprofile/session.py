@@ -288,6 +288,8 @@ class Session:
             table = latency.table
         else:
             assert isinstance(origin, Profile)
+            why = origin.why_disturbed()
+            self._tell(why and f"{origin.path} was DISTURBED, and so is the table: {why}")
             table = SpaceTable.from_latency(latency, origin)
         return export_table(table, form, out, origin.path)
 
