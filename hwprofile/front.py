@@ -10,6 +10,7 @@ import numpy as np
 
 from hwprofile.display import table
 from hwprofile.latency import SpaceLatency
+from hwprofile.tables.device import TableLatency
 from ponas_core.closed_loop import Latency
 from ponas_core.score_table import Scores
 from ponas_core.selection import front
@@ -30,7 +31,7 @@ class Front:
     values: Sequence[float]
 
 
-def front_of(latency: SpaceLatency, scores: Scores) -> Front:
+def front_of(latency: SpaceLatency | TableLatency, scores: Scores) -> Front:
     """The exact front: by known accuracies where all are known, else by the score table."""
     architectures = front(latency.space, scores, latency.cost)
     values = [scores.value(architecture) for architecture in architectures]

@@ -67,6 +67,11 @@ class SpaceLatency:
         )
 
     @property
+    def measures(self) -> Sequence[str]:
+        """Which latencies of a block the table uses."""
+        return self.table.measures
+
+    @property
     def process_sd(self) -> float:
         """Relative spread of a network's latency between processes."""
         return self.table.process_sd_

@@ -174,7 +174,10 @@ def devices_table() -> str:
     return "\n".join([devices, "", *needs, "", _runtimes_table(), "", *broken, _REPLAY])
 
 
-_REPLAY = "A profile plays back as a device of its own: --device replay:FILE"
+_REPLAY = (
+    "A profile plays back as a device of its own: --device replay:FILE; on a published latency table "
+    "networks are chosen with --device table:FILE"
+)
 
 
 def _runtimes_table() -> str:

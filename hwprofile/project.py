@@ -22,7 +22,7 @@ OPTIONS = {
 }
 """Keys of the file and the parameters of the commands that they are the defaults of."""
 DEVICE_NAME = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]*")
-"""No `replay:FILE` either: a project reads no file of its choice."""
+"""No `replay:FILE` or `table:FILE` either: a project reads no file of its choice."""
 _LARGEST_FILE_BYTES = 100_000
 
 

@@ -14,6 +14,7 @@ from hwprofile.energy import Energy
 from hwprofile.learning.scores_and_weights import ExportedNetwork
 from hwprofile.profile import Profile
 from hwprofile.specialize import Candidate, Specialization
+from hwprofile.tables.device import TableOrigin
 from ponas_core.closed_loop import Latency
 from ponas_core.complexity import COMPLEXITIES, complexity
 from ponas_core.score_table import Scores
@@ -30,14 +31,14 @@ class Result:
         found: what was found.
         budgets: as typed.
         scores: what was maximised.
-        profile: what the model was fitted on.
+        profile: what the model was fitted on, or the table that it is.
         network: the exported network.
     """
 
     found: Specialization
     budgets: Sequence[Budget]
     scores: Scores
-    profile: Profile
+    profile: Profile | TableOrigin
     network: ExportedNetwork
 
     @property
@@ -209,7 +210,9 @@ class Result:
     def _verdict(self) -> list[str]:
         found, lines = self.found, []
         if found.outcome is None:
-            lines.append("predicted only: nothing was measured (--no-measure)")
+            table = isinstance(self.profile, TableOrigin)
+            reason = "a table, which cannot measure" if table else "nothing was measured (--no-measure)"
+            lines.append(f"predicted only: {reason}")
         elif found.budget_ms is not None:
             lines.append(self._holds_line())
         elif found.budget_mj is None:

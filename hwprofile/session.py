@@ -57,6 +57,10 @@ from hwprofile.subjects import (
     SpaceSubject,
     standard_reference,
 )
+from hwprofile.tables import device as tables
+from hwprofile.tables.device import TableDevice, TableLatency, TableOrigin
+from hwprofile.tables.export import export_table
+from hwprofile.tables.space_table import SpaceTable
 from hwprofile.validation import Validation, validate
 from hwprofile.verification import Verifier
 from ponas_core.solve import Infeasible
@@ -78,7 +82,7 @@ def session_device(
     """The device of this name.
 
     Args:
-        name: a known device, or `replay:FILE`, whose settings are those of the recording.
+        name: a known device; `replay:FILE`, whose settings are those of the recording; or `table:FILE`.
         runtime: what runs the graphs; None for the device's own.
         provider: how the runtime executes; None for the device's own, or else the runtime's first.
         calibration_inputs: an .npz of inputs by name that set the ranges of int8.
@@ -91,6 +95,8 @@ def session_device(
     """
     if name.startswith(PREFIX):
         return replay_device(Path(name.removeprefix(PREFIX)))
+    if name.startswith(tables.PREFIX):
+        return TableDevice.from_file(Path(name.removeprefix(tables.PREFIX)))
     inputs = {} if calibration_inputs is None else _calibration(calibration_inputs)
     spec = known_spec(name)
     if runtime in (None, spec.runtime):
@@ -244,6 +250,19 @@ class Session:
         )
         return known or self.bench(space_name).profile
 
+    def _latency(
+        self, space: SearchSpace, space_name: str, path: Path | None
+    ) -> tuple[SpaceLatency | TableLatency, Profile | TableOrigin]:
+        """The latency model of a space on this device, and what it rests on: a profile, or a table."""
+        if not isinstance(self.device, TableDevice):
+            profile = self.profile(space, space_name, path)
+            return SpaceLatency.from_profile(profile, space), profile
+        if path is not None:
+            raise UserError(f"--device {self.device.name} needs no profile: leave --profile away")
+        table = self.device.table(space)
+        self._tell(table.notice and f"{self.device.path}: {table.notice}")
+        return TableLatency(table), self.device.origin(space)
+
     def specialize(
         self,
         space_name: str,
@@ -266,6 +285,8 @@ class Session:
         for budget in budgets:
             self._tell(budget.notice)
         limited = next((budget.text for budget in budgets if budget.quantity == "energy_mj"), None)
+        if limited is not None and isinstance(self.device, TableDevice):
+            raise BadInput(f"budget {limited}: no energy source on this device: a table tells latencies only")
         if limited is not None and not self.energy:
             try:
                 return replace(self, energy=True).specialize(
@@ -275,15 +296,16 @@ class Session:
                 raise BadInput(f"budget {limited}: {error}") from error
         space = space_named(space_name)
         supernet, scores = source.found(space, self._tell)
-        profile = self.profile(space, space_name, profile_path)
-        if measure and profile_path is not None:  # one that was found or benched here fits already
+        latency, profile = self._latency(space, space_name, profile_path)
+        if measure and profile_path is not None and isinstance(profile, Profile):
+            # one that was found or benched here fits already
             check_fits(
                 profile,
                 device_header(self.device, space.name, energy=self.energy),
                 "measure with --device, or --no-measure",
             )
         energy = self._space_energy(profile, space)
-        specializer = Specializer(SpaceLatency.from_profile(profile, space), scores, budgets, energy)
+        specializer = Specializer(latency, scores, budgets, energy)
         if not specializer.binding:
             self._tell(specializer.not_binding_words())
         found = self._specialization(specializer, profile, space_name, measure=measure)
@@ -296,10 +318,10 @@ class Session:
         return result
 
     def _specialization(
-        self, specializer: Specializer, profile: Profile, space_name: str, *, measure: bool
+        self, specializer: Specializer, profile: Profile | TableOrigin, space_name: str, *, measure: bool
     ) -> Specialization:
         try:
-            if not measure:
+            if not measure or isinstance(profile, TableOrigin):
                 return specializer.from_model()
             subject = self._subject(specializer.space, space_name)
             with self._progress("measure winners") as progress:
@@ -312,8 +334,23 @@ class Session:
         """Every network that no other beats in both predicted latency and score."""
         space = space_named(space_name)
         _, scores = source.found(space, self._tell)
-        profile = self.profile(space, space_name, profile_path)
-        return front_of(SpaceLatency.from_profile(profile, space), scores)
+        return front_of(self._latency(space, space_name, profile_path)[0], scores)
+
+    def export_table(self, space_name: str, profile_path: Path | None, form: str, out: Path) -> str:
+        """Write the table that predicts the networks of a space; what was written, in words.
+
+        Raises:
+            UserError: the format cannot say a block, or needs a library that is missing.
+        """
+        latency, origin = self._latency(space_named(space_name), space_name, profile_path)
+        if isinstance(latency, TableLatency):
+            table = latency.table
+        else:
+            assert isinstance(origin, Profile)
+            why = origin.why_disturbed()
+            self._tell(why and f"{origin.path} was DISTURBED, and so is the table: {why}")
+            table = SpaceTable.from_latency(latency, origin)
+        return export_table(table, form, out, origin.path)
 
     def validate(
         self, space_name: str, profile_path: Path | None, networks: int, processes: int, seed: int
@@ -345,8 +382,8 @@ class Session:
         """
         space = space_named(space_name)
         names, ops = ops_in(networks, space)
-        profile = self.profile(space, space_name, profile_path)
-        latency, energy = SpaceLatency.from_profile(profile, space), self._space_energy(profile, space)
+        latency, profile = self._latency(space, space_name, profile_path)
+        energy = self._space_energy(profile, space)
         notes = {} if energy is None else {"energy_mj": energy.predict_ops(ops).tolist()}
         return latencies_csv(names, *latency.predict_ops(ops), notes)
 
@@ -363,8 +400,10 @@ class Session:
         profile = newest_profile(self.device) if profile_path is None else Profile.load(profile_path)
         return predictions(files, model_of(profile)), profile
 
-    def _space_energy(self, profile: Profile, space: SearchSpace) -> SpaceEnergy | None:
+    def _space_energy(self, profile: Profile | TableOrigin, space: SearchSpace) -> SpaceEnergy | None:
         """The energy model; where energy was not asked for, a profile that lacks some is no error."""
+        if isinstance(profile, TableOrigin):
+            return None
         try:
             return SpaceEnergy.from_profile(profile, space)
         except UserError as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hwprofile.budget import Budget, exactly, in_words
 from hwprofile.energy import Energy, SpaceEnergy
 from hwprofile.latency import SpaceLatency
+from hwprofile.tables.device import TableLatency
 from hwprofile.verification import Verifier
 from ponas_core.closed_loop import ClosedLoop, Latency, Outcome
 from ponas_core.complexity import COMPLEXITIES, complexity
@@ -47,7 +48,7 @@ class Specialization:
         binding: whether the most accurate network breaks a budget, or may, its interval considered.
         optimal: whether the choice is proved to be the best within its predicted latency.
         solve_ms: duration of the last exact solve.
-        table: which latencies of the blocks the model uses, joined with `+`.
+        table: which latencies of the blocks the model uses, joined with `+`; `published` for a table.
         outcome: the loop of measuring and correcting; None where nothing was measured.
         level_change: how much slower the device is now than in its profile; None where nothing was measured.
         budget_mj: the energy budget in force; None where energy is not limited.
@@ -88,7 +89,7 @@ class Specializer:
 
     def __init__(
         self,
-        latency: SpaceLatency,
+        latency: SpaceLatency | TableLatency,
         scores: Scores,
         budgets: Sequence[Budget],
         energy: SpaceEnergy | None = None,
@@ -248,7 +249,7 @@ class Specializer:
             binding=self.binding,
             optimal=self.selection.optimal and self._ties_with_best(chosen),
             solve_ms=self.solve_ms,
-            table="+".join(self.latency.table.measures),
+            table="+".join(self.latency.measures),
             outcome=outcome,
             level_change=level_change,
             budget_mj=self.budget_mj,

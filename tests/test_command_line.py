@@ -37,7 +37,9 @@ COMMANDS = {
     "suggest": {"--space", "--count", "--sources", "more_sources", "--seed", "--out"},
     "fit": {"--networks", "--profile", "--space", "--sources", "more_sources", "--model", "--interval"}
     | {"--seed", "--out", "--onnx-out", "--json"},
-    "predict": SESSION | {"model_path", "--space", "--profile", "--networks", "--onnx", "--out", "--json"},
+    "predict": SESSION
+    | {"model_path", "--space", "--profile", "--kind", "--networks", "--onnx"}
+    | {"--out", "--json"},
     "spaces": {"--json"},
     "devices": {"--json"},
     "devices list": {"--json"},
@@ -47,7 +49,7 @@ COMMANDS = {
     "devices show": {"name", "--json"},
     "devices remove": {"name"},
     "devices check": {"name", "--runtime", "--provider", "--json"},
-    "export": {"--space", "--arch", "--out", "--seed", "--batch", "--search"},
+    "export": DEVICE | {"--space", "--format", "--out", "--arch", "--seed", "--search", "--profile"},
 }
 
 

@@ -11,12 +11,14 @@ import click
 from hwprofile.cli.group import main
 from hwprofile.cli.options import (
     data_option,
+    device_options,
     json_option,
     profile_option,
     scores_option,
     search_option,
     session_of,
     session_options,
+    session_with_defaults,
     space_option,
     strict_option,
 )
@@ -126,23 +128,64 @@ def pareto(
 
 @main.command()
 @space_option
-@click.option("--arch", required=True, help="Op indexes (2,2,1,...), block strings, a name, or a cell.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="ONNX file to write.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random weights.")
 @click.option(
-    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Inputs of one inference."
+    "--format",
+    "form",
+    type=click.Choice(["onnx", "ofa-yaml", "csv", "npz", "parquet", "nni"]),
+    default="onnx",
+    show_default=True,
+    help="onnx: one network; the others: the latency table of the space.",
 )
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
+@click.option("--arch", help="The network: op indexes (2,2,1,...), block strings, a name, or a cell.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of a network's random weights.")
 @search_option
-def export(space_name: str, arch: str, out: Path, seed: int, batch: int, search_path: Path | None) -> None:
-    """Write an architecture as an ONNX file, with the weights of a search or of its space, else random ones.
+@profile_option
+@device_options
+def export(
+    space_name: str,
+    form: str,
+    out: Path,
+    arch: str | None,
+    seed: int,
+    search_path: Path | None,
+    profile_path: Path | None,
+    **options: Any,
+) -> None:
+    """Write a network as an ONNX file, or the latency table of a space for other people's code.
+
+    A network (--arch) has the weights of a search (--search) or of its space, else random ones; of the device
+    options it takes --batch.
+
+    A table (--format) is the calibrated one that `hwprofile predict` adds up, in milliseconds, from the
+    profile of the device: every entry is the corrected latency of a block. ofa-yaml has the keys of
+    ProxylessNAS and Once-for-All, nni the mappings that NNI's expressions take; csv, npz and parquet hold
+    latencies by layer and op.
 
     \b
     Examples:
       hwprofile export --space nasbench-macro --arch 2,2,2,1,2,2,0,2 --out net.onnx
       hwprofile export --space ponas --arch PONAS-A --out net.onnx
       hwprofile export --space nasbench201 --arch 342101 --out cell.onnx
+      hwprofile export --space proxyless --format ofa-yaml --out mine.yaml
+      hwprofile export --space proxyless --device table:pixel1.yaml --format npz --out pixel1.npz
     """
+    if form == "onnx":
+        if arch is None:
+            raise click.UsageError("give --arch, the network to write, or the --format of a latency table")
+        if profile_path is not None:
+            raise click.UsageError("--profile is for latency tables: give --format too")
+        click.echo(_exported(space_name, arch, out, seed, search_path, options["batch"]))
+        return
+    if arch is not None or search_path is not None:
+        raise click.UsageError(
+            f"--format {form} writes the table of a whole space: leave --arch and --search away"
+        )
+    session = session_with_defaults(options)
+    click.echo(session.export_table(space_name, profile_path, form, out))
+
+
+def _exported(space_name: str, arch: str, out: Path, seed: int, search_path: Path | None, batch: int) -> str:
     from hwprofile.learning.scores_and_weights import ScoresAndWeights, export_typed
 
-    source = ScoresAndWeights(search=search_path, seed=seed)
-    click.echo(export_typed(space_name, arch, out, source, batch))
+    return export_typed(space_name, arch, out, ScoresAndWeights(search=search_path, seed=seed), batch)

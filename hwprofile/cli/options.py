@@ -35,7 +35,7 @@ device_options = together(
         "device_name",
         default="cpu",
         show_default=True,
-        help="One of `hwprofile devices`, or replay:FILE to play a profile back.",
+        help="One of `hwprofile devices`; replay:FILE plays a profile back; table:FILE is a latency table.",
     ),
     click.option(
         "--runtime", help="What runs the graphs: one of `hwprofile devices`; default: the device's own."
@@ -178,6 +178,13 @@ def session_of(options: dict[str, Any]) -> Session:
         options["energy"],
         quiet=options["quiet"],
     )
+
+
+def session_with_defaults(options: dict[str, Any]) -> Session:
+    """A session of a command that seldom measures: it has no options for the goal."""
+    from hwprofile.session import Session
+
+    return Session(device_of(options), quiet=options["quiet"])
 
 
 def write(path: Path, text: str) -> None:

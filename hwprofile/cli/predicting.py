@@ -163,6 +163,12 @@ def _sources(first: Path | None, more: tuple[Path, ...]) -> list[Path]:
 @space_option
 @profile_option
 @click.option(
+    "--kind",
+    type=click.Choice(["table", "fitted"]),
+    help="table: the calibrated additive table, which `hwprofile export` writes too; fitted: MODEL.  "
+    "[default: fitted with MODEL, else table]",
+)
+@click.option(
     "--networks",
     "networks_path",
     type=click.Path(path_type=Path),
@@ -185,6 +191,7 @@ def predict(
     model_path: Path | None,
     space_name: str,
     profile_path: Path | None,
+    kind: str | None,
     networks_path: Path | None,
     onnx_paths: tuple[Path, ...],
     out: Path | None,
@@ -207,6 +214,8 @@ def predict(
         raise click.UsageError("give either --networks FILE.csv or --onnx FILE.onnx")
     if onnx_paths and out is not None:
         raise click.UsageError("--out takes the rows of --networks; with --onnx give --json")
+    if onnx_paths and kind is not None:
+        raise click.UsageError("--kind is for --networks: ONNX files are predicted from a profile of kernels")
     if onnx_paths and model_path is not None:
         raise click.UsageError("MODEL predicts --networks of its space; leave it away with --onnx")
     if onnx_paths:
@@ -214,6 +223,8 @@ def predict(
         return
     if as_json:
         raise click.UsageError("--json is for --onnx; rows of --networks are CSV")
+    if kind is not None and (kind == "fitted") != (model_path is not None):
+        raise click.UsageError("--kind fitted takes a MODEL of `hwprofile fit`, and --kind table takes none")
     assert networks_path is not None
     if model_path is not None:
         from hwprofile import fitting

@@ -3,7 +3,8 @@
 The table is the module's buffers, so it moves with the model (`to`, `state_dict`, DistributedDataParallel),
 and a search that uses it needs nothing else of this project.
 
-    expected = ExpectedCost(cost)              # cost: CostTable("latency_ms", ...)
+    expected = ExpectedCost(cost)              # cost: CostTable("latency_ms", ...), or from arrays in a file:
+    expected = ExpectedCost.from_arrays(file["latency_ms"], file["fixed_ms"])
     ...
     latency_ms = expected([logits.softmax(-1) for logits in alphas])
     loss = cross_entropy + 0.1 * hinge_penalty(latency_ms, 15.0)
@@ -13,7 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ponas_core.cost import CostTable
@@ -46,6 +49,20 @@ class ExpectedCost(nn.Module):
         rows = [torch.tensor(row, dtype=dtype) for row in cost.rows]
         self.register_buffer("costs", torch.cat(rows))
         self.register_buffer("fixed", torch.tensor(cost.fixed, dtype=dtype))
+
+    @classmethod
+    def from_arrays(
+        cls, latency_ms: NDArray[np.float64], fixed_ms: float, dtype: torch.dtype = torch.float64
+    ) -> ExpectedCost:
+        """From a latency table: (layers, ops) milliseconds, NaN where a layer lacks the op.
+
+        The ops of a layer are those that it has, in the order of the columns.
+
+        Raises:
+            ValueError: a layer has no op, or a latency is infinite.
+        """
+        rows = tuple(row[~np.isnan(row)] for row in np.asarray(latency_ms, np.float64))
+        return cls(CostTable("latency_ms", float(fixed_ms), rows), dtype)
 
     def forward(self, probabilities: Tensor | Sequence[Tensor]) -> Tensor:
         """The expected cost, a scalar in the table's unit.

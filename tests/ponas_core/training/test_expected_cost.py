@@ -40,6 +40,16 @@ def test_a_sure_choice_costs_what_the_table_says() -> None:
     assert float(ExpectedCost(cost)(sure)) == pytest.approx(cost.total(choice), rel=1e-12)
 
 
+def test_it_is_made_of_arrays_in_which_a_layer_may_lack_an_op() -> None:
+    latency_ms = np.array([[1.0, np.nan, 3.0], [np.nan, 5.0, 7.0], [11.0, 13.0, 17.0]])
+    module = ExpectedCost.from_arrays(latency_ms, 0.5)
+    assert module.ops == (2, 2, 3)
+    sure = [torch.tensor(row, dtype=torch.float64) for row in ([0, 1], [1, 0], [0, 1, 0])]
+    assert float(module(sure)) == 0.5 + 3.0 + 5.0 + 13.0
+    with pytest.raises(ValueError, match="layer 0: needs one number per op"):
+        ExpectedCost.from_arrays(np.full((2, 2), np.nan), 0.0)
+
+
 def test_its_gradient_is_that_of_finite_differences() -> None:
     cost, logits = drawn([3, 5, 2], 2)
     module = ExpectedCost(cost)

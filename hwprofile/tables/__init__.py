@@ -1,0 +1,1 @@
+"""Latency tables in the forms that other people's code reads and writes."""
