@@ -6,8 +6,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+
+from devices.links import ssh_masters
+from hwprofile.cli import main
 
 START = (
     "import os, signal, time\nfrom hwprofile.cli.interrupts import let_imports_finish\nlet_imports_finish()\n"
@@ -41,3 +45,16 @@ def test_an_interrupt_comes_through(place: str, tmp_path: Path) -> None:
         preexec_fn=interruptible,
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "came\n", "")
+
+
+def test_an_interrupted_command_ends_shared_connections(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ssh_masters.end_all()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = Path(ssh_masters.socket_of("a link")).parent
+    monkeypatch.setattr("os._exit", sys.exit)
+    monkeypatch.setattr("click.Group.main", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(SystemExit, match="130"):
+        main([])
+    assert not folder.exists()
