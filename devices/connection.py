@@ -65,7 +65,7 @@ class Connection:
         self._link = link
         self._program = archive() if program is None else program
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_idle = False
+        self._is_idle = self._has_greeted = False
         self._errors: IO[bytes] | None = None
         self._asked = 0
 
@@ -78,7 +78,7 @@ class Connection:
             self._wait_at_most(START_TIMEOUT_S)
             self._write(agent_program(self._program))
             self._await_greeting(token.encode("ascii"))
-            self._is_idle = True
+            self._is_idle = self._has_greeted = True
         except BaseException:
             self.close()
             raise
@@ -241,8 +241,9 @@ class Connection:
     def _lost(self, message: str) -> LinkLost:
         self._link.give_up()
         words = f"{message}{self._last_words()}"
+        what = "the link was lost" if self._has_greeted else "it is not reached"
         # no row ever keeps it, so the advice may name the host
-        return LinkLost(_joined(f"the link was lost: {self._link.redacted(words)}", self._link.advice(words)))
+        return LinkLost(_joined(f"{what}: {self._link.redacted(words)}", self._link.advice(words)))
 
     def _told(self, message: str) -> str:
         """A message with the agent's last words and what helps, fit to be kept: nobody is named in it."""

@@ -460,7 +460,7 @@ def test_a_silent_agent_is_blamed_only_where_its_target_answers(answering: bool)
 
 
 def test_a_link_that_is_lost_before_the_greeting_is_a_lost_link() -> None:
-    with pytest.raises(LinkLost, match="the agent did not start"):
+    with pytest.raises(LinkLost, match=r"^it is not reached: the agent did not start"):
         Connection(FlimsyLink("import os; os._exit(7)")).__enter__()
 
 

@@ -143,7 +143,7 @@ def test_a_bench_over_ssh_survives_kills_and_names_nobody(
 ) -> None:
     profile, progress = bench_under_kills(server, subject, out, FIVE, 2)
     assert_complete(profile, FIVE)
-    assert any("the link was lost" in notice for notice in progress.notices)
+    assert any("the next attempt is in" in notice for notice in progress.notices)
     text = out.read_text()
     for name in ("board.test", server.address, str(server.folder), socket.gethostname()):
         assert name not in text
@@ -196,7 +196,7 @@ def test_a_board_that_stays_away_is_given_up_and_the_same_command_goes_on(
     options = BenchOptions(patience=Patience((1, 2), (), slept.append))
     try:
         with pytest.raises(
-            DeviceUnreachable, match=r"device board: the link was lost: .*what was measured is kept, the same"
+            DeviceUnreachable, match=r"device board: it is not reached: .*what was measured is kept, the same"
         ) as caught:
             bench(board(server), subject, out, QUICK, Leaving(), options)
     finally:
