@@ -124,11 +124,15 @@ class SshServer:
         names = {pid: name for pid, (_, name) in processes().items()}
         return [pid for pid in descendants(self.pid) if not names.get(pid, "sshd").startswith("sshd")]
 
-    def know(self, public_key: str) -> None:
-        """Make this the one host key that clients know."""
+    def know(self, public_key: str, name: str = "") -> None:
+        """Make this the one host key that clients know, under a name, or else the server's address."""
         kind, key, *_ = public_key.split()
-        place = f"[{self.address}]:{self.port}"
+        place = name or f"[{self.address}]:{self.port}"
         self.known_hosts.write_text(f"{place} {kind} {key}\n")
+
+    def known_as(self, name: str) -> None:
+        """Let clients know this server's host key under this name only."""
+        self.know((self.folder / "host_key.pub").read_text(), name)
 
     def _write_configurations(self) -> None:
         server = [
@@ -150,7 +154,7 @@ class SshServer:
             *self.settings,
         ]
         client = [
-            "Host board.test gate.test",
+            f"Host board.test gate.test {self.address}",
             f"  HostName {self.address}",
             f"  Port {self.port}",
             f"  User {getpass.getuser()}",

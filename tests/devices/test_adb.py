@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import subprocess
 import sys
 import time
@@ -17,8 +18,8 @@ from devices.agent_device import AgentDevice
 from devices.connection import AgentDied, DeviceError, LinkLost, NoAnswer, RequestFailed
 from devices.links.adb import AdbLink
 from devices.settings import Settings
-from tests.devices.loopback_sshd import LoopbackSshd, is_possible, loopback_sshd
 from tests.devices.made_up_phone import MadeUpPhone, made_up_phone
+from tests.devices.ssh_server import SshServer, ssh_server
 from tests.devices.stand_in_adb import SERIAL
 
 
@@ -149,25 +150,20 @@ def test_a_file_that_cannot_be_pushed_is_no_lost_phone(phone: MadeUpPhone, tmp_p
 
 # --- forwarded SSH
 
-needs_ssh = pytest.mark.skipif(not is_possible(), reason="OpenSSH's server is not installed")
-
 
 @pytest.fixture
-def sshd(tmp_path: Path, phone: MadeUpPhone) -> Iterator[LoopbackSshd]:
-    folder = tmp_path / "sshd"
-    folder.mkdir()
-    with loopback_sshd(folder) as server:
+def sshd(tmp_path: Path, phone: MadeUpPhone) -> Iterator[SshServer]:
+    with ssh_server(tmp_path / "sshd") as server:
         (phone.folder / "ports" / "8022").write_text(str(server.port))
         server.known_as("hwprofile-slate")
         yield server
 
 
-def link_to(server: LoopbackSshd, alias: str = "slate") -> AdbLink:
-    return AdbLink(alias, user=server.user, python=sys.executable, config=server.config)
+def link_to(server: SshServer, alias: str = "slate") -> AdbLink:
+    return AdbLink(alias, user=getpass.getuser(), python=sys.executable, config=server.config)
 
 
-@needs_ssh
-def test_a_graph_is_timed_through_the_forward(phone: MadeUpPhone, sshd: LoopbackSshd, tiny: bytes) -> None:
+def test_a_graph_is_timed_through_the_forward(phone: MadeUpPhone, sshd: SshServer, tiny: bytes) -> None:
     link = link_to(sshd)
     with AgentDevice("slate", link, Settings()).process() as process:
         process.load("graph", tiny)
@@ -177,10 +173,9 @@ def test_a_graph_is_timed_through_the_forward(phone: MadeUpPhone, sshd: Loopback
     assert not list((phone.folder / "forwards").iterdir())
 
 
-@needs_ssh
 @pytest.mark.slow
 def test_the_forward_is_kept_for_further_processes_and_made_anew_when_the_phone_was_away(
-    phone: MadeUpPhone, sshd: LoopbackSshd
+    phone: MadeUpPhone, sshd: SshServer
 ) -> None:
     link = link_to(sshd)
     first = link.forwarded()
@@ -197,17 +192,15 @@ def test_the_forward_is_kept_for_further_processes_and_made_anew_when_the_phone_
     link.close()
 
 
-@needs_ssh
-def test_another_phone_behind_the_same_address_is_refused(phone: MadeUpPhone, sshd: LoopbackSshd) -> None:
+def test_another_phone_behind_the_same_address_is_refused(phone: MadeUpPhone, sshd: SshServer) -> None:
     link = link_to(sshd, "other")
     with pytest.raises(AgentDied, match="Host key verification failed") as found:
         AgentDevice("other", link, Settings()).process().__enter__()
     assert "ssh -p 8022 -o HostKeyAlias=hwprofile-other" in link.advice(str(found.value))
 
 
-@needs_ssh
 @pytest.mark.slow
-def test_a_phone_where_no_sshd_runs(phone: MadeUpPhone, sshd: LoopbackSshd) -> None:
+def test_a_phone_where_no_sshd_runs(phone: MadeUpPhone, sshd: SshServer) -> None:
     (phone.folder / "ports" / "8022").write_text("1")
     link = link_to(sshd)
     with pytest.raises(AgentDied) as found:
@@ -227,9 +220,8 @@ def test_the_forward_is_closed_at_the_end_of_the_program(phone: MadeUpPhone) -> 
     assert not list((phone.folder / "forwards").iterdir())
 
 
-@needs_ssh
 @pytest.mark.slow
-def test_a_phone_that_went_away_does_not_answer(phone: MadeUpPhone, sshd: LoopbackSshd) -> None:
+def test_a_phone_that_went_away_does_not_answer(phone: MadeUpPhone, sshd: SshServer) -> None:
     link = link_to(sshd)
     assert link.forwarded()
     assert link.answers()

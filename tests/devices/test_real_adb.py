@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import shutil
 import subprocess
 import sys
@@ -17,8 +18,8 @@ from devices.connection import LinkLost, RequestFailed
 from devices.links.adb import AdbLink
 from devices.perf_test.device import PerfTestDevice
 from devices.settings import Settings
-from tests.devices.loopback_sshd import is_possible, loopback_sshd
 from tests.devices.made_up_phone import MadeUpPhone, made_up_phone
+from tests.devices.ssh_server import ssh_server
 from tests.devices.stand_in_adbd import stand_in_adbd
 from tests.devices.test_perf_test import named
 
@@ -90,14 +91,11 @@ def test_a_phone_that_vanishes_is_lost(phone: MadeUpPhone) -> None:
     assert "127.0.0.1" not in str(found.value)
 
 
-@pytest.mark.skipif(not is_possible(), reason="OpenSSH's server is not installed")
 def test_a_forward_leads_to_a_real_sshd(phone: MadeUpPhone, tmp_path: Path, tiny: bytes) -> None:
-    folder = tmp_path / "sshd"
-    folder.mkdir()
-    with loopback_sshd(folder) as sshd:
+    with ssh_server(tmp_path / "sshd") as sshd:
         (phone.folder / "ports" / "8022").write_text(str(sshd.port))
         sshd.known_as("hwprofile-slate")
-        link = AdbLink("slate", user=sshd.user, python=sys.executable, config=sshd.config)
+        link = AdbLink("slate", user=getpass.getuser(), python=sys.executable, config=sshd.config)
         with AgentDevice("slate", link, Settings()).process() as process:
             process.load("graph", tiny)
             assert process.time("graph", 2).wall_ns

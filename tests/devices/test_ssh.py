@@ -194,7 +194,7 @@ def test_a_missing_numpy_is_told(board_server: SshServer) -> None:
 
 
 def hang(connection: Connection, timeout_s: float) -> None:
-    connection.request("busy_processes", timeout_s=timeout_s, seconds=600)
+    connection.request("busy_processes", timeout_s=timeout_s, seconds=60)
 
 
 @pytest.mark.parametrize(
