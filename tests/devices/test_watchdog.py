@@ -119,7 +119,7 @@ def test_a_host_that_is_killed_takes_its_agent_with_it() -> None:
         "from devices.links.local import LocalLink\n"
         "with Connection(LocalLink()) as connection:\n"
         "    print(flush=True)\n"
-        "    connection.request('busy_processes', timeout_s=600, seconds=600)\n"
+        "    connection.request('busy_processes', timeout_s=600, seconds=60)\n"
     )
     host = subprocess.Popen([sys.executable, "-c", program, os.getcwd()], stdout=subprocess.PIPE)
     with host:
