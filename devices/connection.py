@@ -268,7 +268,8 @@ class Connection:
         descriptor = self._errors.fileno()  # read apart from the offset at which the agent writes
         size = os.fstat(descriptor).st_size
         words = os.pread(descriptor, LAST_WORDS_BYTES, max(0, size - LAST_WORDS_BYTES))
-        text = strict_json.harmless(words.decode("utf-8", "replace")).strip()
+        # `ssh` ends its lines as a terminal in raw mode wants them
+        text = strict_json.harmless(words.decode("utf-8", "replace").replace("\r\n", "\n")).strip()
         return f"; its last words: {text}" if text else ""
 
 

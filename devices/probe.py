@@ -98,6 +98,7 @@ def probe(link: Link, timeout_s: float = TIMEOUT_S) -> Probe:
     _, greeted, rest = answer.partition(token.encode())
     if greeted:
         return _read(rest)
+    words = words.replace("\r\n", "\n")
     said = link.redacted(words)
     if status in (NOT_FOUND, NOT_EXECUTABLE):
         raise NoPython(f"it cannot start the Python that it shall{f': {said}' if said else ''}")
@@ -106,7 +107,7 @@ def probe(link: Link, timeout_s: float = TIMEOUT_S) -> Probe:
         raise Unreachable(
             what, link.advice(words) or "log in by hand: does the login shell wait for something?"
         )
-    raise Unreachable(said or f"exit status {status}", link.advice(words))
+    raise Unreachable(said or f"exit status {status}", link.advice(f"{words} (exit status {status})"))
 
 
 def _send(process: subprocess.Popen[bytes], data: bytes) -> None:

@@ -100,7 +100,10 @@ _OF_SSH = (
         "it accepts none of your keys: `{ssh}` must work without a password (ssh-copy-id puts a key there, "
         "ssh-add loads one that has a passphrase)",
     ),
-    ("Could not resolve hostname", "check its name, your ssh configuration and your network"),
+    (
+        "Could not resolve hostname",
+        "check its host's name (`hwprofile devices show` tells it), your ssh configuration and your network",
+    ),
     (
         "(?i)timed? ?out|No route to host|Network is unreachable|Host is down",
         "is it switched on, and in a network that `{ssh}` reaches?",
