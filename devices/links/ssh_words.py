@@ -102,7 +102,7 @@ _OF_SSH = (
     ),
     (
         "Could not resolve hostname",
-        "check its host's name (`hwprofile devices show` tells it), your ssh configuration and your network",
+        "check its name (`hwprofile devices show` tells it), your ssh configuration and your network",
     ),
     (
         "(?i)timed? ?out|No route to host|Network is unreachable|Host is down",
