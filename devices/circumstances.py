@@ -25,13 +25,15 @@ NUMBERS = {
     "threads", "throttle_count",
 }  # fmt: skip
 TEXTS = {
-    "cache", "calibration", "clock_source", "cpu_model", "firmware", "governor", "gpu_driver",
-    "kernel", "machine", "microcode", "os", "power_mode", "precision", "provider", "python",
-    "runtime", "runtime_version", "system",
+    "cache", "calibration", "clock_source", "compute_capability", "cpu_model", "cuda_version", "emulated",
+    "firmware", "governor", "gpu_driver", "kernel", "latency_definition", "machine", "microcode", "os",
+    "phase", "power_mode", "precision", "processor_clusters", "provider", "python", "runtime",
+    "runtime_version", "system",
 }  # fmt: skip
+TEXT_LISTS = {"board_throttled_by", "board_was_throttled_by", "cooled_by", "providers"}
 GPU_NUMBERS = {
-    "index", "clock_mhz", "highest_clock_mhz", "memory_clock_mhz", "temperature_c", "power_w",
-    "persistence", "foreign_processes",
+    "index", "clock_mhz", "foreign_processes", "highest_clock_mhz", "lowest_clock_mhz", "memory_clock_mhz",
+    "persistence", "power_limit_w", "power_w", "temperature_c", "utilisation",
 }  # fmt: skip
 
 
@@ -73,6 +75,9 @@ def _program(one: object) -> dict[str, Any]:
 
 
 def _check_lists(found: Mapping[str, Any], what: str) -> None:
+    for name in TEXT_LISTS & found.keys():
+        if not _is_texts(found[name]):
+            raise ValueError(f"{name} in {what} is no list of texts: {found[name]!r:.80}")
     affinity = found.get("affinity")
     if affinity is not None and not (isinstance(affinity, list) and all(map(_is_number, affinity))):
         raise ValueError(f"affinity in {what} is no list of processors")

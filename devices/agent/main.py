@@ -189,7 +189,10 @@ VERBS: Dict[str, Tuple[str, ...]] = {
 
 
 def _runtime(header: frames.Header) -> Any:
-    return runtimes.runtime(requests.text(header, "runtime"))
+    try:
+        return runtimes.runtime(requests.text(header, "runtime"))
+    except ValueError as error:
+        raise requests.RequestError("runtime: {}".format(error)) from error
 
 
 def _graph(header: frames.Header, payload: bytes) -> Tuple[bytes, Dict[str, Any]]:
