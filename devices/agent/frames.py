@@ -111,7 +111,7 @@ def parts(header: Header, payload: bytes) -> Dict[str, bytes]:
     start = 0
     for pair in listed:
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
-            raise FrameError("a part of a payload is a name and a size")
+            raise FrameError("each of the parts of a payload is a name and a size")
         name, size = pair
         if type(size) is not int or not 0 <= size <= len(payload) - start or name in found:
             raise FrameError("a part of a payload is malformed: {!r:.80}".format(pair))
