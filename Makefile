@@ -22,11 +22,12 @@ $(VENV)/dev: $(VENV)/core
 demo: $(VENV)/core
 	HWPROFILE_HOME=demo/home $(BIN)/hwprofile specialize --budget 60% --out demo
 
+# two at a time, on any machine: tests measure too, and more of them would measure each other
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-all: $(VENV)/dev
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -n 2 -m ""
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -114,7 +114,7 @@ def parts(header: Header, payload: bytes) -> Dict[str, bytes]:
             raise FrameError("each of the parts of a payload is a name and a size")
         name, size = pair
         if type(size) is not int or not 0 <= size <= len(payload) - start or name in found:
-            raise FrameError("a part of a payload is malformed: {!r:.80}".format(pair))
+            raise FrameError("one of the parts of a payload is malformed: {!r:.80}".format(pair))
         found[name] = payload[start : start + size]
         start += size
     if listed and start != len(payload):
