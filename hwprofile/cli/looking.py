@@ -1,4 +1,4 @@
-"""Commands that show what there is: profiles and spaces."""
+"""Commands that show what there is: profiles, spaces, and reports of it all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hwprofile.cli.group import main
-from hwprofile.cli.options import json_option, strict_option
+from hwprofile.cli.options import json_option, strict_option, write
 from hwprofile.errors import NotTrustworthy, RegressionFound
 
 
@@ -88,6 +88,32 @@ def compare(
         raise NotTrustworthy("; ".join(found.disturbed))
     if found.regression:
         raise RegressionFound(found.regression)
+
+
+@main.command()
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="HTML file to write.",
+)
+def report(paths: tuple[Path, ...], out: Path) -> None:
+    """Make one HTML page of what was measured, predicted, searched and chosen.
+
+    FILES, in any order: profiles, models of `fit`, outputs of `validate --json`, folders of `search` and
+    `specialize` or their result.json. The page opens from disk and loads nothing.
+
+    \b
+    Examples:
+      hwprofile report cpu.profile.jsonl --out report.html
+      hwprofile report before.profile.jsonl after.profile.jsonl demo/result.json --out report.html
+    """
+    from hwprofile.report.page import report as page_of
+
+    write(out, page_of(paths))
+    click.echo(f"{out}: open it in a browser")
 
 
 @main.command()
