@@ -12,7 +12,9 @@ from hwprofile.cli.group import main
 from hwprofile.cli.options import (
     data_option,
     device_options,
+    is_drawn,
     json_option,
+    plot_option,
     profile_option,
     scores_option,
     search_option,
@@ -103,12 +105,14 @@ def specialize(
 @profile_option
 @scores_option
 @search_option
+@plot_option
 @json_option
 def pareto(
     space_name: str,
     profile_path: Path | None,
     scores_name: str | None,
     search_path: Path | None,
+    plot: bool | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -123,7 +127,7 @@ def pareto(
 
     source = ScoresAndWeights(scores_name, search_path)
     front = session_of(options).pareto(space_name, profile_path, source)
-    click.echo(json.dumps(to_json(front), indent=1) if as_json else for_people(front))
+    click.echo(json.dumps(to_json(front), indent=1) if as_json else for_people(front, is_drawn(plot)))
 
 
 @main.command()

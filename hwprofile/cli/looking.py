@@ -8,15 +8,16 @@ from pathlib import Path
 import click
 
 from hwprofile.cli.group import main
-from hwprofile.cli.options import json_option, strict_option, write
+from hwprofile.cli.options import is_drawn, json_option, plot_option, strict_option, write
 from hwprofile.errors import NotTrustworthy, RegressionFound
 
 
 @main.command()
 @click.argument("profile_path", metavar="PROFILE", type=click.Path(path_type=Path))
+@plot_option
 @strict_option
 @json_option
-def show(profile_path: Path, strict: bool, as_json: bool) -> None:
+def show(profile_path: Path, plot: bool | None, strict: bool, as_json: bool) -> None:
     """Show a profile as a table: median, interval, spread, status, share of a typical network.
 
     \b
@@ -27,7 +28,7 @@ def show(profile_path: Path, strict: bool, as_json: bool) -> None:
     from hwprofile.show import for_people, to_json
 
     profile = Profile.load(profile_path)
-    click.echo(json.dumps(to_json(profile), indent=1) if as_json else for_people(profile))
+    click.echo(json.dumps(to_json(profile), indent=1) if as_json else for_people(profile, is_drawn(plot)))
     why = profile.why_disturbed()
     if strict and (why or set(profile.status_counts()) - {"ok"}):
         raise NotTrustworthy(f"the profile was disturbed: {why}" if why else "not every row is ok")

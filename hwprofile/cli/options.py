@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -146,6 +148,22 @@ search_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 strict_option = click.option("--strict", is_flag=True, help="Exit with 3 if the result is not trustworthy.")
+
+
+plot_option = click.option(
+    "--plot/--no-plot",
+    default=None,
+    help="Draw in plain text too.  [default: on a terminal that is wide enough]",
+)
+WIDE_ENOUGH = 80
+"""Columns of a terminal on which drawings and the tables beside them have room."""
+
+
+def is_drawn(plot: bool | None) -> bool:
+    """Whether to draw: as typed, else on a terminal that is wide enough."""
+    if plot is not None:
+        return plot
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns >= WIDE_ENOUGH
 
 
 def device_of(options: dict[str, Any]) -> Device:

@@ -1,1 +1,1 @@
-"""Measurements as one self-contained HTML page: what was found in files becomes values, values become a page."""
+"""Measurements as one self-contained HTML page: files become values, values become a page."""

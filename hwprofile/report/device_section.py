@@ -22,7 +22,7 @@ def device_section(view: ProfileView, key: str) -> Section:
     parts += [
         Facts("Measurement", _measurement(view, facts)),
         Facts("Identity: what must be equal for two profiles to be compared", _pairs(header.identity)),
-        Facts("Software and system", _pairs(header.software)),
+        Facts("Software and system", _pairs(header.software), folded=True),
     ]
     rounds = _rounds(facts)
     parts += [rounds, _graphs(facts)] if rounds else [_graphs(facts)]

@@ -12,34 +12,46 @@ from hwprofile.errors import UserError
 from hwprofile.latency import SpaceLatency
 from hwprofile.report import svg
 from hwprofile.report.documents import ResultFile
-from hwprofile.report.parts import FrontRow, FrontView, Section, Verdict
+from hwprofile.report.parts import FrontRow, FrontView, Part, Section, Verdict
 from hwprofile.report.words import interval, ms, score, score_title
 from ponas_core.score_table import Scores, ScoreTable, ScoreTableError
 from ponas_core.space import SearchSpace
 
 MOST_NETWORKS = 300
 """Of a longer front, as many are shown, evenly spread."""
-MOST_WHISKERS = 80
+MOST_WHISKERS = 40
 PROXY = "macs"
 
 
 def scores_for(
     space: SearchSpace, tables: Sequence[ScoreTable], result: ResultFile | None
 ) -> tuple[Scores, str | None]:
-    """What the front maximises, and what to say of it: what a search has found, else what a space comes with."""
-    for table in tables:
-        try:
-            table.check(space)
-        except ScoreTableError:
-            continue
-        return Scores(table), None
+    """What the front maximises, and what to say of it.
+
+    What the result maximised, where that is at hand; else the accuracies that come with the space; else the
+    table of a search; else a proxy.
+    """
+    fitting = [table for table in tables if _fits(table, space)]
+    for table in fitting:
+        if result is not None and table.meaning == result.score_meaning:
+            return Scores(table), None
     if result is not None and result.score_kind == "macs-proxy":
         return scores_named(space, PROXY), None
     try:
         return scores_named(space, None), None
     except UserError:
-        proxy = f"{space.name} comes without accuracies: multiply-accumulates stand in for them"
+        if fitting:
+            return Scores(fitting[0]), None
+        proxy = f"{space.name} comes without accuracies: multiply-accumulates stand in for them."
         return scores_named(space, PROXY), proxy
+
+
+def _fits(table: ScoreTable, space: SearchSpace) -> bool:
+    try:
+        table.check(space)
+    except ScoreTableError:
+        return False
+    return True
 
 
 def front_section(
@@ -49,7 +61,7 @@ def front_section(
     scores, notice = scores_for(latency.space, tables, result)
     found = front.front_of(latency, scores)
     view = _view(found, result)
-    parts = [view] if notice is None else [Verdict("note", notice), view]
+    parts: list[Part] = [view] if notice is None else [Verdict("note", notice), view]
     return Section(key, f"Pareto front: {name}", parts)
 
 
@@ -67,7 +79,7 @@ def _view(found: front.Front, result: ResultFile | None) -> FrontView:
     return FrontView(
         _drawing(found, shown, x, y, budget, result),
         _caption(found, len(shown), result),
-        ["network", "predicted, ms", "95 % interval, ms", score_title(kind)],
+        ["network", "predicted, ms", score_title(kind), "95 % interval, ms"],
         rows,
         budget,
         x.at(times[0]),
@@ -90,10 +102,14 @@ def _row(found: front.Front, index: int, kind: str, *, is_chosen: bool) -> Front
     cells = [
         str(found.architectures[index]),
         ms(latency.median_ms),
-        interval(latency),
         score(value, kind).removesuffix(" %"),
+        interval(latency),
     ]
-    return FrontRow(latency.median_ms, cells, is_chosen)
+    title = score_title(kind).removesuffix(", %")
+    words = (
+        f"{found.architectures[index]}, predicted {ms(latency.median_ms)} ms, {title} {score(value, kind)}"
+    )
+    return FrontRow(latency.median_ms, cells, words, is_chosen)
 
 
 def _caption(found: front.Front, shown: int, result: ResultFile | None) -> str:

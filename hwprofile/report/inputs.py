@@ -118,7 +118,7 @@ def _document(path: Path) -> Mapping[str, Any]:
 
 def _journal(path: Path) -> list[Mapping[str, Any]]:
     """Lines of a journal; one that a crash cut off is left out."""
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for line in path.read_bytes().splitlines():
         try:
             row = strict_json.loads(line)

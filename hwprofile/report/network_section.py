@@ -70,7 +70,7 @@ def _layers(architecture: Architecture, latency: SpaceLatency) -> Table:
         time = None if block_key is None else costs[block_key]
         rows.append([layer.name, str(layer.blocks[op]), "skip" if time is None else ms(time)])
         times.append(0.0 if time is None else time)
-    rows.append(["once", "what every network pays besides", ms(latency.table.intercept_)])
+    rows.append(["once", "paid by every network", ms(latency.table.intercept_)])
     times.append(latency.table.intercept_)
     longest, whole = max(times), latency.median_ms(architecture)
     shown = [

@@ -45,8 +45,8 @@ def sections(found: Inputs) -> Iterator[Section]:
         yield network_section(result, _view_for(result, views), next(keys))
     for view in views:
         if view.latency is not None:
-            result_here = next((one for one in found.results if _view_for(one, [view])), None)
-            yield front_section(view.latency, found.scores, result_here, view.name, next(keys))
+            here = next((one for one in found.results if _view_for(one, views) is view), None)
+            yield front_section(view.latency, found.scores, here, view.name, next(keys))
     for view in views:
         yield from _of_profile(view, keys)
     for validation in found.validations:
@@ -100,7 +100,10 @@ def policy(script: str) -> str:
     """What the page may load: nothing. What it may run: this script."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     allowed = f"'sha256-{digest}'" if script else "'none'"
-    return f"default-src 'none'; style-src 'unsafe-inline'; script-src {allowed}; base-uri 'none'; form-action 'none'"
+    return (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src {allowed}; base-uri 'none'; "
+        "form-action 'none'"
+    )
 
 
 def _own(name: str) -> str:

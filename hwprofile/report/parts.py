@@ -23,10 +23,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Names with their values."""
+    """Names with their values; folded: closed until a reader opens it."""
 
     title: str
     rows: Sequence[tuple[str, str]]
+    folded: bool = False
     kind: str = "facts"
 
 
@@ -96,10 +97,18 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class FrontRow:
-    """A network of a front: milliseconds as a number for the slider, all else as text."""
+    """A network of a front: milliseconds as a number for the slider, all else as text.
+
+    Attributes:
+        latency_ms: predicted.
+        cells: one a column.
+        words: the network in one line, for what the slider says.
+        chosen: whether a result chose it.
+    """
 
     latency_ms: float
     cells: Sequence[str]
+    words: str
     chosen: bool
 
 

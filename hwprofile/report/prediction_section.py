@@ -1,4 +1,4 @@
-"""Predicted against measured latencies: from a validation, from a profile's own networks, from a fitted model."""
+"""Predicted against measured latencies: of a validation, of a profile's own networks, of a fitted model."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def networks_section(profile: Profile, latency: SpaceLatency, name: str, key: st
     ]
     caption = (
         "Each point is a network that was measured into the profile; bars are 95 % intervals of both. These "
-        "networks calibrate the model, so this shows its fit; `hwprofile validate` holds it against others, "
+        "networks calibrate the model, so this shows its fit; hwprofile validate holds it against others, "
         "and measures the noise floor."
     )
     return Section(

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 480.0, 330.0
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 466.0, 14.0, 280.0
 """Of the plotting area, in the drawing's own units."""
-MOST_TICKS = 6
+MOST_TICKS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Axis:
 def _round_values(low: float, high: float) -> list[float]:
     raw = (high - low) / MOST_TICKS
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= raw)
+    step = next(digit * power for digit in (1, 2, 2.5, 5, 10) if digit * power >= raw)
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 

@@ -23,8 +23,8 @@ def table_section(profile: Profile, space: SearchSpace, name: str, key: str) -> 
         for layer in space.layers
     ]
     caption = (
-        "Median latency of every candidate block by itself, in milliseconds. `skip` is an identity: it leaves "
-        f"no operator, so there is nothing to measure. {ABSENT}: the layer has no such candidate."
+        "Median latency of every candidate block by itself, in milliseconds. “skip” is an identity: it "
+        f"leaves no operator, so there is nothing to measure. {ABSENT}: the layer has no such candidate."
     )
     return Section(
         key,

@@ -23,9 +23,7 @@ for (const front of document.querySelectorAll("[data-front]")) {
       output.textContent = "within " + words(budget) + ": no network";
       return;
     }
-    const cells = Array.from(rows[best].cells, (cell) => cell.firstChild.textContent.trim());
-    const score = front.querySelectorAll("thead th")[3].textContent;
-    output.textContent = "within " + words(budget) + ": " + cells[0] + ", " + cells[1] + " ms predicted, " + score + " " + cells[3];
+    output.textContent = "within " + words(budget) + ": " + rows[best].dataset.words;
     // the table moves inside its box only, never the page
     if (follow) box.scrollTop = rows[best].offsetTop - box.clientHeight / 2;
   };
