@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hwprofile.cli.group import main
 from hwprofile.cli.options import (
     data_option,
     device_options,
-    is_drawn,
+    drawn,
     json_option,
     plot_option,
     profile_option,
@@ -127,7 +128,8 @@ def pareto(
 
     source = ScoresAndWeights(scores_name, search_path)
     front = session_of(options).pareto(space_name, profile_path, source)
-    click.echo(json.dumps(to_json(front), indent=1) if as_json else for_people(front, is_drawn(plot)))
+    text = json.dumps(to_json(front), indent=1) if as_json else drawn(partial(for_people, front), plot)
+    click.echo(text)
 
 
 @main.command()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import click
 
 from hwprofile.cli.group import main
-from hwprofile.cli.options import is_drawn, json_option, plot_option, strict_option, write
+from hwprofile.cli.options import drawn, json_option, plot_option, strict_option, write
 from hwprofile.errors import NotTrustworthy, RegressionFound
 
 
@@ -28,7 +29,8 @@ def show(profile_path: Path, plot: bool | None, strict: bool, as_json: bool) -> 
     from hwprofile.show import for_people, to_json
 
     profile = Profile.load(profile_path)
-    click.echo(json.dumps(to_json(profile), indent=1) if as_json else for_people(profile, is_drawn(plot)))
+    text = json.dumps(to_json(profile), indent=1) if as_json else drawn(partial(for_people, profile), plot)
+    click.echo(text)
     why = profile.why_disturbed()
     if strict and (why or set(profile.status_counts()) - {"ok"}):
         raise NotTrustworthy(f"the profile was disturbed: {why}" if why else "not every row is ok")

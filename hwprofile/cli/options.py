@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -155,15 +156,18 @@ plot_option = click.option(
     default=None,
     help="Draw in plain text too.  [default: on a terminal that is wide enough]",
 )
-WIDE_ENOUGH = 80
-"""Columns of a terminal on which drawings and the tables beside them have room."""
+_DRAWN_LINE = re.compile("│|█$")
 
 
-def is_drawn(plot: bool | None) -> bool:
-    """Whether to draw: as typed, else on a terminal that is wide enough."""
+def drawn(make: Callable[[bool], str], plot: bool | None) -> str:
+    """Text with drawings or without: as typed, else with those that fit into the terminal."""
     if plot is not None:
-        return plot
-    return sys.stdout.isatty() and shutil.get_terminal_size().columns >= WIDE_ENOUGH
+        return make(plot)
+    if not sys.stdout.isatty():
+        return make(False)
+    text = make(True)
+    widest = max((len(line) for line in text.splitlines() if _DRAWN_LINE.search(line)), default=0)
+    return text if widest <= shutil.get_terminal_size().columns else make(False)
 
 
 def device_of(options: dict[str, Any]) -> Device:

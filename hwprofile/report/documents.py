@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwprofile.profile_lines import text
+from hwprofile.profile_lines import LARGEST_COUNT, text
 from ponas_core.closed_loop import Latency
 
 
@@ -192,9 +192,9 @@ class SearchFile:
 
 
 def number(row: Mapping[str, Any], name: str) -> float:
-    """A number in a row; ValueError where it is none."""
+    """A number in a row; ValueError where it is none, or beyond what anything here can be."""
     value = row[name]
-    if type(value) not in (int, float):
+    if type(value) not in (int, float) or not -LARGEST_COUNT <= value <= LARGEST_COUNT:
         raise ValueError(f"{name} is no number: {value!r:.80}")
     return float(value)
 

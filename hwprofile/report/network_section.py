@@ -72,7 +72,7 @@ def _layers(architecture: Architecture, latency: SpaceLatency) -> Table:
         times.append(0.0 if time is None else time)
     rows.append(["once", "paid by every network", ms(latency.table.intercept_)])
     times.append(latency.table.intercept_)
-    longest, whole = max(times), latency.median_ms(architecture)
+    longest, whole = max(times) or 1.0, latency.median_ms(architecture)
     shown = [
         [*row, ABSENT if row[2] == "skip" else percent(time / whole)]
         for row, time in zip(rows, times, strict=True)

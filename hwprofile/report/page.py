@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import resources
 from itertools import count
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from hwprofile.report.comparison_section import comparison_section
@@ -79,6 +80,18 @@ def _view_for(result: ResultFile, views: Sequence[ProfileView]) -> ProfileView |
 
 def html(found: Sequence[Section]) -> str:
     """Sections as a page that opens from disk."""
+    with_front = any(isinstance(part, FrontView) for section in found for part in section.parts)
+    script = _own("budget.js") if with_front else ""
+    return _template().render(
+        sections=found,
+        style=Markup(_own("report.css")),
+        script=Markup(script),
+        policy=policy(script),
+    )
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("hwprofile.report", "page"),
         autoescape=True,
@@ -86,14 +99,7 @@ def html(found: Sequence[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    with_front = any(isinstance(part, FrontView) for section in found for part in section.parts)
-    script = _own("budget.js") if with_front else ""
-    return environment.get_template("report.html").render(
-        sections=found,
-        style=Markup(_own("report.css")),
-        script=Markup(script),
-        policy=policy(script),
-    )
+    return environment.get_template("report.html")
 
 
 def policy(script: str) -> str:

@@ -13,6 +13,7 @@ from hwprofile.catalog import family_named
 from hwprofile.errors import UserError
 from hwprofile.latency import SpaceLatency, architecture_of
 from hwprofile.profile import Profile
+from hwprofile.profile_lines import LARGEST_COUNT
 from hwprofile.report import svg
 from hwprofile.report.documents import ValidationFile
 from hwprofile.report.parts import Facts, Figure, Part, Section, Table, Verdict
@@ -110,6 +111,8 @@ def model_section(path: Path, saved: SavedModel, key: str) -> Section:
 
 def _fitted_pairs(saved: SavedModel) -> list[Pair]:
     space = family_named(saved.space)
+    if not all(isinstance(time, int | float) and 0 < time <= LARGEST_COUNT for time in saved.latencies_ms):
+        raise ValueError("it holds latencies that are none")
     predicted = fitting.predicted_ms(saved, space, [space.parse(text) for text in saved.networks])
     return [
         Pair(name, _exactly(measured), _exactly(said))
@@ -180,6 +183,7 @@ def _ends(found: Latency) -> tuple[float, float, float]:
 
 def _band(x: svg.Axis, y: svg.Axis, share: float) -> Markup:
     """Where predictions are off by no more than a share, cut at the frame."""
+    share = min(share, 0.99)
     above, below = 1 + share, 1 - share
     corners = [(x.low, x.low * above), (x.high / above, x.high), (x.high, x.high), (x.high, x.high * below)]
     corners += [(x.low / below, x.low), (x.low, x.low)] if x.low else [(0.0, 0.0)]

@@ -12,6 +12,8 @@ WIDTH, HEIGHT = 480.0, 330.0
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 466.0, 14.0, 280.0
 """Of the plotting area, in the drawing's own units."""
 MOST_TICKS = 7
+SMALLEST_ROOM = 1e-9
+"""What an axis shows at least on both sides of its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Axis:
         if log:
             room = max((high / low) ** margin, 1.02)
             return cls(low / room, high * room, start, end, log)
-        room = margin * (high - low) or abs(high) * margin or 1.0
+        room = max(margin * (high - low), 1e-3 * max(abs(low), abs(high)), SMALLEST_ROOM)
         return cls(max(0.0, low - room) if low >= 0 else low - room, high + room, start, end)
 
     def at(self, value: float) -> float:
