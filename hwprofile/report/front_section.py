@@ -66,7 +66,7 @@ def front_section(
 
 
 def _view(found: front.Front, result: ResultFile | None) -> FrontView:
-    shown, kind = _shown(found), found.scores.table.kind
+    shown, kind = _shown(found, result), found.scores.table.kind
     times = [found.latencies[index].median_ms for index in shown]
     values = [found.values[index] for index in shown]
     limit = result.budget_ms if result else None
@@ -89,12 +89,14 @@ def _view(found: front.Front, result: ResultFile | None) -> FrontView:
     )
 
 
-def _shown(found: front.Front) -> list[int]:
-    count = len(found.values)
+def _shown(found: front.Front, result: ResultFile | None) -> list[int]:
+    """Which networks: all, or evenly spread ones with the chosen network among them."""
+    count, last = len(found.values), MOST_NETWORKS - 1
     if count <= MOST_NETWORKS:
         return list(range(count))
-    last = MOST_NETWORKS - 1
-    return sorted({round(number * (count - 1) / last) for number in range(MOST_NETWORKS)})
+    spread = {round(number * (count - 1) / last) for number in range(MOST_NETWORKS)}
+    chosen = result.chosen.architecture if result else None
+    return sorted(spread | {n for n, network in enumerate(found.architectures) if str(network) == chosen})
 
 
 def _row(found: front.Front, index: int, kind: str, *, is_chosen: bool) -> FrontRow:
@@ -115,7 +117,7 @@ def _row(found: front.Front, index: int, kind: str, *, is_chosen: bool) -> Front
 def _caption(found: front.Front, shown: int, result: ResultFile | None) -> str:
     count = len(found.values)
     words = f"{count} networks that no other beats in both predicted latency and score"
-    words += f", {shown} of them shown" if shown < count else ""
+    words += f"; {shown} of them are shown, and the budget chooses among these" if shown < count else ""
     words += f". A score is: {found.scores.table.meaning.rstrip('.')}."
     if result is not None:
         words += " The diamond is the network that was chosen."

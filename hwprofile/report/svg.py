@@ -66,7 +66,7 @@ class Axis:
             inside = [value for value in found if self.low <= value <= self.high]
             if len(inside) <= MOST_TICKS:
                 return inside if len(inside) > 1 else _round_values(self.low, self.high)
-        return inside
+        return inside[:: -(-len(inside) // MOST_TICKS)]
 
 
 def _round_values(low: float, high: float) -> list[float]:

@@ -5,25 +5,22 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hwprofile.profile_lines import Header
 from hwprofile.report.page import report
 from tests.hwprofile.report.browser import Browser
-from tests.hwprofile.report.pages import files_of_every_kind
 
 pytestmark = pytest.mark.browser
 SCREENS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, cpu_header: Callable[[str], Header]) -> Path:
-    folder = tmp_path_factory.mktemp("page")
-    path = folder / "report.html"
-    path.write_text(report(files_of_every_kind(folder, cpu_header)), encoding="utf-8")
+def page(tmp_path_factory: pytest.TempPathFactory, every_kind: list[Path]) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(report(every_kind), encoding="utf-8")
     return path
 
 

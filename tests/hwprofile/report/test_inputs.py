@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,15 @@ from hypothesis import strategies as st
 
 from hwprofile.errors import UserError
 from hwprofile.profile import Profile
-from hwprofile.profile_lines import Header
 from hwprofile.report.inputs import read_inputs
 from hwprofile.report.page import report
-from tests.hwprofile.report.pages import files_of_every_kind, result_json, search_json, validation_json
+from tests.hwprofile.report.pages import result_json, search_json, validation_json
 
 JOURNAL = [{"architecture": f"{n},0", "accuracy": 50.0 + n, "basis": "ab"} for n in range(3)]
 
 
-def test_every_kind_is_recognised_in_any_order(tmp_path: Path, cpu_header: Callable[[str], Header]) -> None:
-    paths = files_of_every_kind(tmp_path, cpu_header)
-    for order in (paths, paths[::-1]):
+def test_every_kind_is_recognised_in_any_order(every_kind: list[Path]) -> None:
+    for order in (every_kind, every_kind[::-1]):
         found = read_inputs(order)
         kinds = (found.profiles, found.models, found.validations, found.searches, found.results)
         assert [len(kind) for kind in kinds] == [2, 1, 1, 1, 1]
