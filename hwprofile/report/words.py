@@ -9,7 +9,7 @@ ABSENT = "–"
 
 def ms(value: float | None) -> str:
     """Milliseconds without the unit, four digits."""
-    return ABSENT if value is None else f"{value:.4g}"
+    return ABSENT if value is None else f"{value:#.4g}".removesuffix(".")
 
 
 def interval(found: Latency | None) -> str:
