@@ -121,8 +121,8 @@ def _caption(found: front.Front, shown: int, result: ResultFile | None) -> str:
     words += f". A score is: {found.scores.table.meaning.rstrip('.')}."
     if result is not None:
         words += (
-            " The diamond is the network that was chosen: measuring corrects the model, so it need not be the "
-            "best within the budget by prediction."
+            " The diamond is the network that was chosen: measuring corrects the model, so it need not be "
+            "the best within the budget by prediction."
         )
     return words
 
