@@ -16,12 +16,13 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from hwprofile.errors import UserError
 from hwprofile.report.comparison_section import comparison_section
 from hwprofile.report.device_section import device_section
 from hwprofile.report.documents import ResultFile
 from hwprofile.report.front_section import front_section
 from hwprofile.report.history_section import history_section
-from hwprofile.report.inputs import Inputs, read_inputs
+from hwprofile.report.inputs import KNOWN, Inputs, read_inputs
 from hwprofile.report.network_section import network_section
 from hwprofile.report.parts import FrontView, Section
 from hwprofile.report.prediction_section import model_section, networks_section, validation_section
@@ -33,9 +34,12 @@ def report(paths: Sequence[Path]) -> str:
     """The page of these files, in any order.
 
     Raises:
-        UserError: a file is missing, unknown or malformed.
+        UserError: a file is missing, unknown or malformed, or there is nothing to show.
     """
-    return html(list(sections(read_inputs(paths))))
+    found = list(sections(read_inputs(paths)))
+    if not found:
+        raise UserError(f"a score table alone is nothing to look at: give {KNOWN}")
+    return html(found)
 
 
 def sections(found: Inputs) -> Iterator[Section]:
@@ -62,7 +66,7 @@ def sections(found: Inputs) -> Iterator[Section]:
 
 def _of_profile(view: ProfileView, keys: Iterator[str]) -> Iterator[Section]:
     yield device_section(view, next(keys))
-    if view.space is not None and view.profile.of_kind("block"):
+    if view.space is not None:
         yield table_section(view.profile, view.space, view.name, next(keys))
     if view.latency is not None:
         networks = networks_section(view.profile, view.latency, view.name, next(keys))

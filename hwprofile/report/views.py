@@ -19,7 +19,8 @@ class ProfileView:
         profile: the profile.
         space: its space; None for profiles without one, or where it is not at hand.
         latency: its latency model; None where it makes none.
-        missing: why one of the two is None; None where both are there, or the profile is of no space.
+        missing: why one of the two is None; None where both are there, or the profile holds no
+            blocks of a space.
     """
 
     profile: Profile
@@ -30,9 +31,9 @@ class ProfileView:
     @classmethod
     def of(cls, profile: Profile) -> ProfileView:
         """Find the space, and fit the model."""
-        space = None
-        if profile.header.space is None:
+        if profile.header.space is None or not profile.of_kind("block"):
             return cls(profile)
+        space = None
         try:
             space = space_named(profile.header.space)
             return cls(profile, space, SpaceLatency.from_profile(profile, space))

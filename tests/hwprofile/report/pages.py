@@ -113,9 +113,9 @@ def search_json(network: str = "1,0,1,0,1,0") -> dict[str, Any]:
 def files_of_every_kind(folder: Path, cpu_header: Callable[[str], Header]) -> list[Path]:
     """Two profiles, a model, a result, a validation, a search folder: with what they hold."""
     header = cpu_header(SPACE)
-    first = write_made_up_profile(folder / "a.profile.jsonl", shipped_space(SPACE), header)
+    first = write_made_up_profile(folder / "a.profile.jsonl", shipped_space(SPACE), header, rounds=3)
     other = replace(header, identity={**header.identity, "threads": 2})
-    second = write_made_up_profile(folder / "b.profile.jsonl", shipped_space(SPACE), other, seed=1)
+    second = write_made_up_profile(folder / "b.profile.jsonl", shipped_space(SPACE), other, rounds=3, seed=1)
     model = folder / "model.json"
     fitting.save(fitting.fit(fitting.measured_in(first), "ridge"), model)
     search = folder / "searched"

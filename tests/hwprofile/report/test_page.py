@@ -11,15 +11,18 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from hwprofile.cli import main
+from hwprofile.errors import UserError
 from hwprofile.profile import Profile
 from hwprofile.profile_lines import Header
 from hwprofile.report.page import report
+from ponas_core.score_table import ScoreTable
 from ponas_core.space_file import shipped_space
-from tests.hwprofile.made_up import write_made_up_profile
+from tests.hwprofile.made_up import SOURCE, write_made_up_profile
 from tests.hwprofile.report.pages import result_json, search_json, validation_json
 
 EVIL = "</script></style>\"'><img src=x onerror=alert(1)>"
@@ -183,6 +186,47 @@ def test_what_a_file_says_stays_text(tmp_path: Path, cpu_header: Callable[[str],
     assert (read.counts()["script"], read.counts()["style"]) == (1, 1)
     assert EVIL not in page
     assert sum(EVIL in text for _, text in read.texts) > 10
+
+
+def test_energies_and_parts_of_a_latency_are_columns_where_they_were_read(
+    tmp_path: Path, cpu_header: Callable[[str], Header], tiny_profile: Path
+) -> None:
+    plain = Read(report([tiny_profile])).text_of("th")
+    assert not {"mJ", "h2d, ms"} & set(plain)
+    path = tmp_path / "energy.profile.jsonl"
+    with_energy = replace(cpu_header("cifar-tiny"), energy=SOURCE)
+    write_made_up_profile(path, shipped_space("cifar-tiny"), with_energy, rounds=2)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        if row.get("row") == "block":
+            row |= {"cpu_ns": None, "h2d_ns": [2_000_000] * len(row["wall_ns"])}
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    page = report([path])
+    assert {"mJ", "h2d, ms"} <= set(Read(page).text_of("th"))
+    assert "rapl package-0: processor package" in page
+
+
+def test_profiles_that_share_nothing_are_told_apart(
+    tmp_path: Path, tiny_profile: Path, macro_profile: Path
+) -> None:
+    page = report([tiny_profile, macro_profile])
+    assert "They cannot be compared" in page
+    assert titles(page).count("Latency table") == 2
+
+
+def test_the_front_is_of_what_a_search_found_where_its_space_has_no_accuracies(
+    tmp_path: Path, proxyless_profile: Path
+) -> None:
+    space = shipped_space("proxyless")
+    assert "multiply-accumulates stand in" in report([proxyless_profile])
+    rows = tuple(np.arange(count, dtype=np.float64) for count in space.op_counts)
+    scores = tmp_path / "scores.json"
+    ScoreTable("proxyless", "custom", "found by a search", rows).save(scores)
+    page = report([scores, proxyless_profile])
+    assert "multiply-accumulates stand in" not in page
+    assert "found by a search" in page
+    with pytest.raises(UserError, match="score table alone"):
+        report([scores])
 
 
 def test_the_command_writes_the_page(tmp_path: Path, tiny_profile: Path) -> None:
