@@ -129,6 +129,12 @@ class Browser:
             mobile=width < 500,
         )
 
+    def settle(self) -> None:
+        """Wait until what has changed is drawn."""
+        self.evaluate(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))"
+        )
+
     def picture(self, height: int, top: int = 0) -> bytes:
         """A PNG of the page as it is shown."""
         width = self.evaluate("innerWidth")

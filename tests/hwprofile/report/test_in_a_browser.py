@@ -143,6 +143,7 @@ def test_paper_shows_what_is_folded_on_a_screen(browser: Browser, page: Path) ->
     browser.open(page)
     assert browser.evaluate(shown) is False
     browser.look(800, "light", media="print")
+    browser.settle()
     assert browser.evaluate(shown) is True
     assert browser.evaluate(folded) > 0
     assert browser.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
