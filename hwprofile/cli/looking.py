@@ -105,7 +105,7 @@ def compare(
 def report(paths: tuple[Path, ...], out: Path) -> None:
     """Make one HTML page of what was measured, predicted, searched and chosen.
 
-    FILES, in any order: profiles, models of `fit`, outputs of `validate --json`, folders of `search` and
+    Any mix in any order: profiles, models of `fit`, outputs of `validate --json`, folders of `search` and
     `specialize` or their result.json. The page opens from disk and loads nothing.
 
     \b
