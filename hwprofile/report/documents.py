@@ -131,6 +131,9 @@ class ValidationFile:
     @classmethod
     def from_json(cls, path: Path, row: Mapping[str, Any]) -> ValidationFile:
         """Read what `Validation.to_json` writes; ValueError, KeyError or TypeError where it is malformed."""
+        measurements = tuple(_measurement(found) for found in row["measurements"])
+        if not measurements:
+            raise ValueError("it measured no network")
         return cls(
             path,
             text(row, "space"),
@@ -138,7 +141,7 @@ class ValidationFile:
             number(row, "noise_floor_mape"),
             {str(name): _figures(found) for name, found in row["baselines"].items()},
             optional_text(row, "why_disturbed"),
-            tuple(_measurement(found) for found in row["measurements"]),
+            measurements,
         )
 
 

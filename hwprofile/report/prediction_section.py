@@ -111,6 +111,8 @@ def model_section(path: Path, saved: SavedModel, key: str) -> Section:
 
 def _fitted_pairs(saved: SavedModel) -> list[Pair]:
     space = family_named(saved.space)
+    if not saved.networks:
+        raise ValueError("it holds none")
     if not all(isinstance(time, int | float) and 0 < time <= LARGEST_COUNT for time in saved.latencies_ms):
         raise ValueError("it holds latencies that are none")
     predicted = fitting.predicted_ms(saved, space, [space.parse(text) for text in saved.networks])

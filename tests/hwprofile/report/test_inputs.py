@@ -47,6 +47,7 @@ def test_a_folder_of_a_search_without_a_result_is_read_from_its_journal(tmp_path
         ('{"file": "hwprofile-predictor"}', "schema version"),
         ('{"file": "hwprofile-scores"}', "version"),
         ('{"file": "hwprofile-profile", "schema_version": 99}', "newer"),
+        (json.dumps(validation_json() | {"measurements": []}), "damaged: it measured no network"),
         (json.dumps(validation_json() | {"measurements": [{}]}), "damaged: the field"),
         (json.dumps(validation_json() | {"noise_floor_mape": 1e300}), "damaged: noise_floor_mape"),
         (json.dumps(search_json() | {"score": "high"}), "damaged: score is no number: 'high'"),
