@@ -10,6 +10,7 @@ import numpy as np
 
 from hwprofile.display import table
 from hwprofile.latency import SpaceLatency
+from hwprofile.plain_drawing import steps
 from hwprofile.tables.device import TableLatency
 from ponas_core.closed_loop import Latency
 from ponas_core.score_table import Scores
@@ -59,8 +60,11 @@ def to_json(found: Front) -> dict[str, Any]:
     }
 
 
-def for_people(found: Front) -> str:
-    """A table with a bar per network; of a long front, networks evenly spread over its latencies."""
+def for_people(found: Front, plot: bool = False) -> str:
+    """A table with a bar per network; of a long front, networks evenly spread over its latencies.
+
+    With `plot`, the whole front is drawn above it.
+    """
     lowest, highest = min(found.values), max(found.values)
     reach = (highest - lowest) or 1.0
     rows = [
@@ -75,7 +79,14 @@ def for_people(found: Front) -> str:
     shown = len(rows)
     title = f"{len(found.values)} networks on the front of {found.space.name}"
     title += f"; {shown} of them, evenly spread in latency" if shown < len(found.values) else ""
-    return f"{title}\n\n" + table(["", "latency", found.scores.table.kind, "architecture"], rows)
+    drawn = [_drawn(found)] if plot else []
+    listed = table(["", "latency", found.scores.table.kind, "architecture"], rows)
+    return "\n\n".join([title, *drawn, listed])
+
+
+def _drawn(found: Front) -> str:
+    times = [latency.median_ms for latency in found.latencies]
+    return steps(times, found.values, "latency, ms", found.scores.table.kind)
 
 
 def _spread(found: Front) -> list[int]:

@@ -11,6 +11,7 @@ from devices.verdicts import STATUSES
 from hwprofile.catalog import space_named
 from hwprofile.display import table
 from hwprofile.errors import UserError
+from hwprofile.plain_drawing import bars
 from hwprofile.profile import KINDS, Profile
 
 DEFINITION = "median: one synchronous inference on the device, its inputs already there"
@@ -66,8 +67,8 @@ def to_json(profile: Profile) -> dict[str, Any]:
     }
 
 
-def for_people(profile: Profile) -> str:
-    """The same as tables, one for each kind of graph."""
+def for_people(profile: Profile, plot: bool = False) -> str:
+    """The same as tables, one for each kind of graph; with `plot`, shares as bars too."""
     facts = to_json(profile)
     parts = [_heading(profile, facts)]
     for kind in KINDS:
@@ -79,7 +80,11 @@ def for_people(profile: Profile) -> str:
             header += [COLUMNS[name] for name in told] + (ENERGY_COLUMNS if with_energy else [])
             energies = [_energy_cells(row) if with_energy else [] for row in rows]
             cells = [_cells(row) + _more_cells(row, told) for row in rows]
-            parts.append(table(header, [line + more for line, more in zip(cells, energies, strict=True)]))
+            shares = bars([row["share"] or 0.0 for row in rows]) if plot and "share" in told else []
+            header += [""] if shares else []
+            drawn = [[bar] for bar in shares] or [list[str]()] * len(rows)
+            lines = [line + more + bar for line, more, bar in zip(cells, energies, drawn, strict=True)]
+            parts.append(table(header, lines))
     parts.append(_definition(facts["graphs"]))
     errors = [f"{name}: {found[-1]}" for name, found in profile.errors.items()]
     if errors:

@@ -28,12 +28,13 @@ COMMANDS = {
     "validate": SESSION
     | {"--space", "--profile", "--networks", "--processes", "--seed", "--strict", "--json"},
     "doctor": DEVICE | {"--strict", "--json"},
-    "show": {"profile_path", "--strict", "--json"},
+    "show": {"profile_path", "--plot", "--no-plot", "--strict", "--json"},
+    "report": {"paths", "--out"},
     "compare": {"before", "after", "--min-effect", "--false-alarms", "--across", "--strict", "--json"},
     "specialize": SESSION
     | {"--space", "--profile", "--scores", "--budget", "--measure", "--no-measure", "--out", "--seed"}
     | {"--search", "--data", "--fine-tune", "--strict", "--json"},
-    "pareto": SESSION | {"--space", "--profile", "--scores", "--search", "--json"},
+    "pareto": SESSION | {"--space", "--profile", "--scores", "--search", "--plot", "--no-plot", "--json"},
     "suggest": {"--space", "--count", "--sources", "more_sources", "--seed", "--out"},
     "fit": {"--networks", "--profile", "--space", "--sources", "more_sources", "--model", "--interval"}
     | {"--seed", "--out", "--onnx-out", "--json"},

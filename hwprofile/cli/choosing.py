@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from hwprofile.cli.group import main
 from hwprofile.cli.options import (
     data_option,
     device_options,
+    drawn,
     json_option,
+    plot_option,
     profile_option,
     scores_option,
     search_option,
@@ -103,12 +106,14 @@ def specialize(
 @profile_option
 @scores_option
 @search_option
+@plot_option
 @json_option
 def pareto(
     space_name: str,
     profile_path: Path | None,
     scores_name: str | None,
     search_path: Path | None,
+    plot: bool | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -123,7 +128,8 @@ def pareto(
 
     source = ScoresAndWeights(scores_name, search_path)
     front = session_of(options).pareto(space_name, profile_path, source)
-    click.echo(json.dumps(to_json(front), indent=1) if as_json else for_people(front))
+    text = json.dumps(to_json(front), indent=1) if as_json else drawn(partial(for_people, front), plot)
+    click.echo(text)
 
 
 @main.command()

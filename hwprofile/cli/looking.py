@@ -1,22 +1,24 @@
-"""Commands that show what there is: profiles and spaces."""
+"""Commands that show what there is: profiles, spaces, and reports of it all."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import click
 
 from hwprofile.cli.group import main
-from hwprofile.cli.options import json_option, strict_option
+from hwprofile.cli.options import drawn, json_option, plot_option, strict_option, write
 from hwprofile.errors import NotTrustworthy, RegressionFound
 
 
 @main.command()
 @click.argument("profile_path", metavar="PROFILE", type=click.Path(path_type=Path))
+@plot_option
 @strict_option
 @json_option
-def show(profile_path: Path, strict: bool, as_json: bool) -> None:
+def show(profile_path: Path, plot: bool | None, strict: bool, as_json: bool) -> None:
     """Show a profile as a table: median, interval, spread, status, share of a typical network.
 
     \b
@@ -27,7 +29,8 @@ def show(profile_path: Path, strict: bool, as_json: bool) -> None:
     from hwprofile.show import for_people, to_json
 
     profile = Profile.load(profile_path)
-    click.echo(json.dumps(to_json(profile), indent=1) if as_json else for_people(profile))
+    text = json.dumps(to_json(profile), indent=1) if as_json else drawn(partial(for_people, profile), plot)
+    click.echo(text)
     why = profile.why_disturbed()
     if strict and (why or set(profile.status_counts()) - {"ok"}):
         raise NotTrustworthy(f"the profile was disturbed: {why}" if why else "not every row is ok")
@@ -88,6 +91,32 @@ def compare(
         raise NotTrustworthy("; ".join(found.disturbed))
     if found.regression:
         raise RegressionFound(found.regression)
+
+
+@main.command()
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="HTML file to write.",
+)
+def report(paths: tuple[Path, ...], out: Path) -> None:
+    """Make one HTML page of what was measured, predicted, searched and chosen.
+
+    Any mix in any order: profiles, models of `fit`, outputs of `validate --json`, folders of `search` and
+    `specialize` or their result.json. The page opens from disk and loads nothing.
+
+    \b
+    Examples:
+      hwprofile report cpu.profile.jsonl --out report.html
+      hwprofile report before.profile.jsonl after.profile.jsonl demo/result.json --out report.html
+    """
+    from hwprofile.report.page import report as page_of
+
+    write(out, page_of(paths))
+    click.echo(f"{out}: open it in a browser")
 
 
 @main.command()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -146,6 +149,25 @@ search_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 strict_option = click.option("--strict", is_flag=True, help="Exit with 3 if the result is not trustworthy.")
+
+
+plot_option = click.option(
+    "--plot/--no-plot",
+    default=None,
+    help="Draw in plain text too.  [default: on a terminal that is wide enough]",
+)
+_DRAWN_LINE = re.compile("│|█$")
+
+
+def drawn(make: Callable[[bool], str], plot: bool | None) -> str:
+    """Text with drawings or without: as typed, else with those that fit into the terminal."""
+    if plot is not None:
+        return make(plot)
+    if not sys.stdout.isatty():
+        return make(False)
+    text = make(True)
+    widest = max((len(line) for line in text.splitlines() if _DRAWN_LINE.search(line)), default=0)
+    return text if widest <= shutil.get_terminal_size().columns else make(False)
 
 
 def device_of(options: dict[str, Any]) -> Device:

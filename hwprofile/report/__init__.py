@@ -1,0 +1,1 @@
+"""Measurements as one self-contained HTML page: files become values, values become a page."""
