@@ -34,13 +34,13 @@ from ponas_core.space_file import (
 from ponas_core.table_fit import fitted_table
 
 
-def space_named(name: str) -> SearchSpace:
-    """A chain of blocks: a shipped space by name, or a user's by the path of its TOML file.
+def space_named(name: str | SearchSpace) -> SearchSpace:
+    """A chain of blocks: a shipped space by name, or a user's by the path of its TOML file; or itself.
 
     Raises:
         UserError: no such space (the message lists the shipped ones), or one of cells.
     """
-    space = network_space_named(name)
+    space = name if isinstance(name, SearchSpace) else network_space_named(name)
     if isinstance(space, SearchSpace):
         return space
     raise UserError(
