@@ -14,12 +14,8 @@ Nothing is shown unless `quiet=False`. Every keyword means what the option of it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from devices.agent_device import GRAPH_TIMEOUT_S
 from devices.device import Device
@@ -28,6 +24,7 @@ from hwprofile.catalog import space_named
 from hwprofile.errors import BadInput, BudgetInfeasible, DeviceUnreachable, UserError
 from hwprofile.front import Front
 from hwprofile.latency import SpaceLatency
+from hwprofile.latency_model import LatencyModel
 from hwprofile.learning.scores_and_weights import ScoresAndWeights
 from hwprofile.own_blocks import Block, BlocksSubject, Inputs
 from hwprofile.profile import Profile
@@ -35,8 +32,6 @@ from hwprofile.recording import replay_device
 from hwprofile.result import Result
 from hwprofile.session import Session, session_device, session_goal
 from hwprofile.subjects import KernelsSubject
-from hwprofile.tables.device import TableLatency
-from hwprofile.tables.space_table import SpaceTable
 from hwprofile.tables.values import LayerTable
 from hwprofile.validation import Validation
 from ponas_core.closed_loop import Latency
@@ -44,7 +39,6 @@ from ponas_core.space import Architecture, SearchSpace
 
 if TYPE_CHECKING:
     from hwprofile.onnx_prediction import FilePrediction
-    from ponas_core.training.expected_cost import ExpectedCost
 
 __all__ = [
     "Architecture",
@@ -230,84 +224,6 @@ def bench_kernels(
     return session.bench_subject(subject, fresh=fresh, out=_path(out)).profile
 
 
-@dataclass(frozen=True)
-class LatencyModel:
-    """Predicted latencies of the networks of a space, milliseconds.
-
-    Attributes:
-        space: the space.
-    """
-
-    space: SearchSpace
-    _latency: SpaceLatency | TableLatency
-    _profile: Profile | None
-
-    def predict(self, architecture: Architecture | str | Sequence[int]) -> Latency:
-        """Latency of a network with its 95 % interval: `median_ms`, `low_ms`, `high_ms`.
-
-        Args:
-            architecture: op indexes, a text such as `2,2,1`, or a name that the space knows.
-
-        Raises:
-            UserError: the space has no such network.
-        """
-        try:
-            if isinstance(architecture, str):
-                architecture = self.space.parse(architecture)
-            elif not isinstance(architecture, Architecture):
-                architecture = self.space.architecture(architecture)
-        except (ValueError, TypeError) as error:
-            raise UserError(str(error)) from error
-        return self._latency.predict([architecture])[0]
-
-    def predict_many(self, ops: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Latencies and 95 % intervals of very many networks, milliseconds.
-
-        Args:
-            ops: (networks, layers) op indexes.
-
-        Returns:
-            (networks,) and (networks, 2).
-
-        Raises:
-            UserError: a wrong number of layers, or an op that a layer lacks.
-        """
-        found = np.asarray(ops)
-        counts = np.array(self.space.op_counts)
-        if found.ndim != 2 or found.shape[1] != len(counts) or found.dtype.kind not in "iu":
-            raise UserError(
-                f"networks of {self.space.name} are op indexes of shape (networks, {len(counts)}), "
-                f"not {found.dtype} of shape {found.shape}"
-            )
-        if ((found < 0) | (found >= counts)).any():
-            row, layer = np.argwhere((found < 0) | (found >= counts))[0]
-            raise UserError(
-                f"network {row}: {self.space.layers[layer].name} has ops 0 to {counts[layer] - 1}"
-            )
-        return self._latency.predict_ops(found)
-
-    def table(self) -> LayerTable:
-        """The additive table: `latency_ms` [layer, op] (NaN: no such op), `layers`, `ops`, `fixed_ms`."""
-        if isinstance(self._latency, TableLatency):
-            return self._latency.table.by_layer
-        assert self._profile is not None
-        return SpaceTable.from_latency(self._latency, self._profile).by_layer
-
-    def expected_cost(self) -> ExpectedCost:
-        """A torch module: expected milliseconds of probabilities of ops, differentiable, for a loss.
-
-        Raises:
-            UserError: no torch.
-        """
-        try:
-            import torch  # noqa: F401  # told here, in words
-        except ImportError as error:
-            raise UserError("expected_cost needs torch: pip install 'hwprofile[pytorch]'") from error
-        from ponas_core.training.expected_cost import ExpectedCost
-
-        return ExpectedCost(self._latency.cost)
-
-
 def latency_model(
     on: Profile | Device | str, space: SearchSpace | str | Path | None = None, *, quiet: bool = True
 ) -> LatencyModel:
@@ -326,8 +242,7 @@ def latency_model(
     definition = space_named(named)
     if isinstance(on, Profile):
         return LatencyModel(definition, SpaceLatency.from_profile(on, definition), on)
-    latency, profile = Session(_device(on), quiet=quiet).latency(definition, named, None)
-    return LatencyModel(definition, latency, profile if isinstance(profile, Profile) else None)
+    return LatencyModel(definition, *Session(_device(on), quiet=quiet).latency(definition, named, None))
 
 
 def specialize(

@@ -12,6 +12,7 @@ from devices.registry import Registry, RegistryError, Spec
 from devices.runtimes.catalog import RUNTIMES
 from devices.settings import Settings
 from hwprofile import places, plugins
+from hwprofile.catalog import space_named
 from hwprofile.display import table
 from hwprofile.known_devices import known_spec, profiles_of, user_registry
 from ponas_core.accuracies import has_published_accuracies
@@ -20,8 +21,10 @@ from ponas_core.space_file import shipped_space, shipped_spaces
 
 
 def spaces() -> list[dict[str, Any]]:
-    """The shipped spaces; those of cells have no layers and blocks to choose."""
+    """The shipped spaces, those of other packages, and those of cells: these have no layers to choose."""
+    plugins.every_plugin(["hwprofile.spaces"])
     found = [shipped_space(name) for name in shipped_spaces()]
+    found += [space_named(name) for name in sorted(plugins.SPACES)]
     chains: list[dict[str, Any]] = [
         {
             "name": space.name,
@@ -50,7 +53,7 @@ def spaces() -> list[dict[str, Any]]:
 
 
 def spaces_table() -> str:
-    """The shipped spaces for people."""
+    """The same for people, and what other packages bring but cannot be used."""
     found = spaces()
     rows = [
         [
@@ -65,12 +68,14 @@ def spaces_table() -> str:
     ]
     header = ["space", "layers", "networks", "blocks", "accuracies", ""]
     named = [f"Networks of {x['name']}: {', '.join(x['architectures'])}" for x in found if x["architectures"]]
-    return "\n".join([table(header, rows), "", *named, "Your own: --space FILE.toml (docs/spaces.md)"])
+    broken = [str(one) for one in plugins.every_plugin(["hwprofile.spaces"]) if one.problem]
+    own = "Your own: --space FILE.toml (docs/spaces.md)"
+    return "\n".join([table(header, rows), "", *named, own, *broken])
 
 
 def all_devices() -> dict[str, list[dict[str, Any]]]:
     """Devices, runtimes, and what other packages bring but cannot be used."""
-    broken = [asdict(plugin) for plugin in plugins.every_plugin() if plugin.problem]
+    broken = [asdict(plugin) for plugin in plugins.every_plugin(plugins.DEVICES) if plugin.problem]
     return {"devices": devices(), "runtimes": runtimes(), "broken_plugins": broken}
 
 

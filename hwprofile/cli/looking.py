@@ -93,7 +93,7 @@ def compare(
 @main.command()
 @json_option
 def spaces(as_json: bool) -> None:
-    """List the search spaces that come with hwprofile.
+    """List the search spaces that come with hwprofile, and those of other packages.
 
     \b
     Example:
