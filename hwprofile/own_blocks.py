@@ -114,7 +114,7 @@ def _onnx(name: str, block: Any) -> bytes:
     if hasattr(block, "SerializeToString"):
         return bytes(block.SerializeToString())
     raise UserError(
-        f"block {name} is a {type(block).__name__}: give a torch module, or ONNX as file or bytes"
+        f"block {name} is of type {type(block).__name__}: give a torch module, or ONNX as file or bytes"
     )
 
 
