@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,8 @@ Block: TypeAlias = "torch.nn.Module | onnx.ModelProto | bytes | str | Path"
 Inputs: TypeAlias = "Sequence[int] | torch.Tensor | Sequence[Sequence[int] | torch.Tensor]"
 """What a module is called with: a whole shape, batch first, or an example; or one of these an argument."""
 OPSET = 17
-"""That torch's older exporter writes: what converters read."""
+NEWER_OPSET = 18
+"""That torch's older and newer exporter write: what converters read, and the newer one's own."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +133,14 @@ def _exported(name: str, module: Any, inputs: Any) -> bytes:
             f"inputs={{{name!r}: (1, 16, 32, 32)}}"
         )
     examples = tuple(_examples(name, inputs))
+    newer = find_spec("onnxscript") is not None
     try:
-        with _evaluating(module), warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # that the older exporter is old
-            if find_spec("onnxscript") is not None:
-                program = torch.onnx.export(module, examples, dynamo=True, verbose=False)
-                return bytes(program.model_proto.SerializeToString())  # type: ignore[union-attr]  # given without a file
+        with _exporting(module), torch.no_grad():
+            if newer:
+                program: Any = torch.onnx.export(
+                    module, examples, dynamo=True, opset_version=NEWER_OPSET, verbose=False
+                )
+                return bytes(program.model_proto.SerializeToString())
             file: Any = io.BytesIO()  # the older exporter takes it; its annotations say otherwise
             torch.onnx.export(module, examples, file, dynamo=False, opset_version=OPSET)
             return bytes(file.getvalue())
@@ -144,7 +148,8 @@ def _exported(name: str, module: Any, inputs: Any) -> bytes:
         raise UserError(f"exporting torch modules needs {error.name}: pip install {error.name}") from error
     except Exception as error:  # the module is a stranger's code, and the exporter has many errors
         what = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise UserError(f"block {name} cannot be exported to ONNX: {what}") from error
+        cure = "" if newer else "; torch's newer exporter may know more: pip install onnxscript"
+        raise UserError(f"block {name} cannot be exported to ONNX: {what}{cure}") from error
 
 
 def _examples(name: str, inputs: Any) -> Iterator[Any]:
@@ -163,13 +168,19 @@ def _examples(name: str, inputs: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _evaluating(module: Any) -> Iterator[None]:
-    """The module in evaluation, and afterwards all its parts as they were."""
+def _exporting(module: Any) -> Iterator[None]:
+    """The module in evaluation, torch silent; afterwards all is as it was."""
     before = {part: part.training for part in module.modules()}
-    module.eval()
+    log = logging.getLogger("torch.onnx")
+    level = log.level
     try:
-        yield
+        module.eval()
+        log.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the older exporter is old
+            yield
     finally:
+        log.setLevel(level)
         for part, training in before.items():
             part.training = training
 

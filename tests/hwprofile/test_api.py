@@ -19,7 +19,6 @@ from torch import Tensor, nn
 import hwprofile as hw
 from devices.settings import Settings
 from hwprofile import api, places
-from hwprofile.bench import bench as walk
 from hwprofile.display import SilentProgress
 from hwprofile.onnx_prediction import FilePrediction
 from hwprofile.tables.csv_tables import csv_layers
@@ -268,7 +267,10 @@ def made() -> dict[str, Any]:
     }
 
 
-INPUTS: dict[str, Any] = {"conv": (1, 4, 16, 16), "two": [torch.rand(1, 4, 16, 16), (1, 8, 1, 1)]}
+INPUTS: dict[str, Any] = {
+    "conv": (1, 4, 16, 16),
+    "two": [torch.rand(1, 4, 16, 16), (1, 8, 1, 1)],
+}
 
 
 def test_own_blocks_become_rows_of_a_profile_and_are_measured_once(home: Path) -> None:
@@ -302,7 +304,6 @@ def test_an_interrupted_call_goes_on_when_it_is_made_again(
     assert profile.path == path
     assert profile.finished
     assert path.read_bytes().startswith(begun)
-    assert walk is not hw.bench
 
 
 @pytest.mark.parametrize(
@@ -315,7 +316,7 @@ def test_an_interrupted_call_goes_on_when_it_is_made_again(
             r"give the shape .*inputs=\{'a': \(1, 16, 32, 32\)\}",
         ),
         ({"a": nn.Linear(3, 3)}, {"b": (1, 3)}, "block a is a torch module: give the shape"),
-        ({"a": nn.Linear(3, 3)}, (1, 4), "block a cannot be exported to ONNX: RuntimeError: mat1 and mat2"),
+        ({"a": nn.Linear(3, 3)}, (1, 4), "block a cannot be exported to ONNX: .*Error: "),
         ({"a": nn.Linear(3, 3)}, (0, 3), "a shape is whole numbers from 1 on, not"),
         ({"a": nn.Linear(3, 3)}, "x", "a shape is whole numbers"),
         ({"a": "missing.onnx"}, None, "block a: cannot read missing.onnx: No such file"),
