@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from devices.catalog import NotConfigured, spec_named
@@ -12,19 +13,18 @@ from devices.registry import Registry, RegistryError, Spec
 from devices.runtimes.catalog import RUNTIMES
 from devices.settings import Settings
 from hwprofile import places, plugins
-from hwprofile.catalog import space_named
 from hwprofile.display import table
 from hwprofile.known_devices import known_spec, profiles_of, user_registry
 from ponas_core.accuracies import has_published_accuracies
 from ponas_core.cell_space import CELL_SPACES
-from ponas_core.space_file import shipped_space, shipped_spaces
+from ponas_core.space_file import load_space, shipped_space, shipped_spaces
 
 
 def spaces() -> list[dict[str, Any]]:
     """The shipped spaces, those of other packages, and those of cells: these have no layers to choose."""
     plugins.every_plugin(["hwprofile.spaces"])
     found = [shipped_space(name) for name in shipped_spaces()]
-    found += [space_named(name) for name in sorted(plugins.SPACES)]
+    found += [load_space(one) if isinstance(one, Path) else one for one in plugins.SPACES.values()]
     chains: list[dict[str, Any]] = [
         {
             "name": space.name,

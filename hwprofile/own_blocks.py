@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -133,7 +134,9 @@ def _exported(name: str, module: Any, inputs: Any) -> bytes:
             f"inputs={{{name!r}: (1, 16, 32, 32)}}"
         )
     examples = tuple(_examples(name, inputs))
-    newer = find_spec("onnxscript") is not None
+    has_both = "dynamo" in signature(torch.onnx.export).parameters  # since torch 2.5; there is one before
+    newer = has_both and find_spec("onnxscript") is not None
+    older: dict[str, Any] = {"dynamo": False} if has_both else {}
     try:
         with _exporting(module), torch.no_grad():
             if newer:
@@ -142,7 +145,7 @@ def _exported(name: str, module: Any, inputs: Any) -> bytes:
                 )
                 return bytes(program.model_proto.SerializeToString())
             file: Any = io.BytesIO()  # the older exporter takes it; its annotations say otherwise
-            torch.onnx.export(module, examples, file, dynamo=False, opset_version=OPSET)
+            torch.onnx.export(module, examples, file, opset_version=OPSET, **older)
             return bytes(file.getvalue())
     except ModuleNotFoundError as error:
         raise UserError(f"exporting torch modules needs {error.name}: pip install {error.name}") from error
