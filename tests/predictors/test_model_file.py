@@ -65,9 +65,7 @@ def test_unusable_files_say_what_to_do(path: Path, tmp_path: Path) -> None:
 
 def test_an_unknown_kind_is_one_of_a_package_that_is_not_here(path: Path) -> None:
     changed(path, kind="os.system")
-    with pytest.raises(
-        ModelFileError, match="of the kind 'os.system', which is not known here: install the pack"
-    ):
+    with pytest.raises(ModelFileError, match=r"of the kind 'os\.system', which is not known here: install"):
         SavedModel.load(path)
 
 
