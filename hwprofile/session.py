@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,9 @@ from ponas_core.space import SearchSpace
 
 if TYPE_CHECKING:
     from hwprofile.onnx_prediction import FilePrediction
+
+Spaced: TypeAlias = str | SearchSpace
+"""A space as it is typed, or one made in Python, which profiles know by its own name."""
 
 
 def session_device(
@@ -179,7 +182,7 @@ class Session:
 
     def bench(
         self,
-        space_name: str | SearchSpace,
+        space_name: Spaced,
         files: Sequence[Path] | None = None,
         kernels: int | None = None,
         networks: Path | None = None,
@@ -208,7 +211,7 @@ class Session:
         return self.bench_subject(subject, fresh=fresh, out=out)
 
     def bench_subject(self, subject: Subject, *, fresh: bool = False, out: Path | None = None) -> BenchReport:
-        """The same of any subject."""
+        """Measure any subject; see `bench`."""
         if self.inline and not subject.inline:
             raise UserError("--inline looks into the networks of a space: give --space alone")
         path = out or self._path(subject, fresh=fresh)
@@ -232,7 +235,7 @@ class Session:
                 return unfinished
         return places.fresh_profile_path(self.device.name, subject.name, self.device.settings)
 
-    def profile(self, space: SearchSpace, space_name: str | SearchSpace, path: Path | None) -> Profile:
+    def profile(self, space: SearchSpace, space_name: Spaced, path: Path | None) -> Profile:
         """The given profile, else the newest that fits, else one benched now."""
         if path is not None:
             profile = Profile.load(path)
@@ -255,7 +258,7 @@ class Session:
         return known or self.bench(space_name).profile
 
     def latency(
-        self, space: SearchSpace, space_name: str | SearchSpace, path: Path | None
+        self, space: SearchSpace, space_name: Spaced, path: Path | None
     ) -> tuple[SpaceLatency | TableLatency, Profile | TableOrigin]:
         """The latency model of a space on this device, and what it rests on: a profile, or a table."""
         if not isinstance(self.device, TableDevice):
@@ -269,7 +272,7 @@ class Session:
 
     def specialize(
         self,
-        space_name: str | SearchSpace,
+        space_name: Spaced,
         profile_path: Path | None,
         source: ScoresAndWeights,
         budgets: Sequence[Budget],
@@ -322,12 +325,7 @@ class Session:
         return result
 
     def _specialization(
-        self,
-        specializer: Specializer,
-        profile: Profile | TableOrigin,
-        space_name: str | SearchSpace,
-        *,
-        measure: bool,
+        self, specializer: Specializer, profile: Profile | TableOrigin, space_name: Spaced, *, measure: bool
     ) -> Specialization:
         try:
             if not measure or isinstance(profile, TableOrigin):
@@ -339,17 +337,13 @@ class Session:
         except Infeasible as error:
             raise BudgetInfeasible(specializer.infeasible_words(error)) from error
 
-    def pareto(
-        self, space_name: str | SearchSpace, profile_path: Path | None, source: ScoresAndWeights
-    ) -> Front:
+    def pareto(self, space_name: Spaced, profile_path: Path | None, source: ScoresAndWeights) -> Front:
         """Every network that no other beats in both predicted latency and score."""
         space = space_named(space_name)
         _, scores = source.found(space, self._tell)
         return front_of(self.latency(space, space_name, profile_path)[0], scores)
 
-    def export_table(
-        self, space_name: str | SearchSpace, profile_path: Path | None, form: str, out: Path
-    ) -> str:
+    def export_table(self, space_name: str, profile_path: Path | None, form: str, out: Path) -> str:
         """Write the table that predicts the networks of a space; what was written, in words.
 
         Raises:
@@ -366,12 +360,7 @@ class Session:
         return export_table(table, form, out, origin.path)
 
     def validate(
-        self,
-        space_name: str | SearchSpace,
-        profile_path: Path | None,
-        networks: int,
-        processes: int,
-        seed: int,
+        self, space_name: Spaced, profile_path: Path | None, networks: int, processes: int, seed: int
     ) -> Validation:
         """Measure fresh random networks against the latency model.
 
@@ -390,7 +379,7 @@ class Session:
             verifier = Verifier(self.device, subject, profile, progress, self.energy)
             return validate(profile, model, verifier, networks, processes, seed)
 
-    def predict(self, space_name: str | SearchSpace, profile_path: Path | None, networks: Path) -> str:
+    def predict(self, space_name: str, profile_path: Path | None, networks: Path) -> str:
         """Predicted latencies of the networks in a CSV file (`arch`), as CSV: one row each, in order.
 
         Where the profile holds energies, a column `energy_mj` predicts these too.
@@ -430,7 +419,7 @@ class Session:
             self._tell(f"energies are left out: {error}")
             return None
 
-    def _subject(self, space: SearchSpace, origin: str | SearchSpace) -> SpaceSubject:
+    def _subject(self, space: SearchSpace, origin: Spaced) -> SpaceSubject:
         runtime = RUNTIMES.get(self.device.settings.runtime)  # a recording may be of one that is not here
         if self.inline and not (runtime and runtime.profiles_nodes):
             able = ", ".join(name for name, runtime in RUNTIMES.items() if runtime.profiles_nodes)
