@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from devices.device import Device
-from hwprofile import places
+from hwprofile import places, plugins
 from hwprofile.bench import check_fits, device_header
 from hwprofile.csv_files import csv_text, is_csv
 from hwprofile.errors import UserError
@@ -34,13 +34,13 @@ from ponas_core.space_file import (
 from ponas_core.table_fit import fitted_table
 
 
-def space_named(name: str) -> SearchSpace:
-    """A chain of blocks: a shipped space by name, or a user's by the path of its TOML file.
+def space_named(name: str | SearchSpace) -> SearchSpace:
+    """A chain of blocks: a shipped space by name, or a user's by the path of its TOML file; or itself.
 
     Raises:
         UserError: no such space (the message lists the shipped ones), or one of cells.
     """
-    space = network_space_named(name)
+    space = name if isinstance(name, SearchSpace) else network_space_named(name)
     if isinstance(space, SearchSpace):
         return space
     raise UserError(
@@ -51,7 +51,7 @@ def space_named(name: str) -> SearchSpace:
 
 
 def network_space_named(name: str) -> SearchSpace | CellSpace:
-    """A shipped space by name, of cells too, or a user's by the path of its TOML file.
+    """A space by name, of cells or of another package too, or a user's by the path of its TOML file.
 
     `NAME@160` is an elastic space at that resolution; without one it is that of its file.
 
@@ -64,7 +64,10 @@ def network_space_named(name: str) -> SearchSpace | CellSpace:
     try:
         if family and resolution.isdecimal():
             return elastic_space_named(family).at(int(resolution))
-        return shipped_space(name) if _is_shipped(name) else load_space(Path(name))
+        source = _source(name)
+        if isinstance(source, SearchSpace):
+            return source
+        return shipped_space(name) if source is None else load_space(source)
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -75,8 +78,11 @@ def elastic_space_named(name: str) -> ElasticSpace:
     Raises:
         UserError: no such space, or it has one resolution only.
     """
+    source = _source(name)
+    if isinstance(source, SearchSpace):
+        raise UserError(f"space {name} has one resolution only: leave @ away")
     try:
-        return elastic_space(name) if _is_shipped(name) else load_elastic_space(Path(name))
+        return elastic_space(name) if source is None else load_elastic_space(source)
     except SpaceError as error:
         raise UserError(str(error)) from error
 
@@ -101,12 +107,21 @@ def family_names() -> tuple[str, ...]:
     return (*shipped_spaces(), *CELL_SPACES)
 
 
-def _is_shipped(name: str) -> bool:
-    """Whether a space comes along; else its name must be that of a file."""
-    if name not in shipped_spaces() and not name.endswith(".toml"):
-        known = ", ".join(shipped_spaces())
-        raise UserError(f"no space {name!r}; shipped: {known}; or give the path of your own .toml file")
-    return name in shipped_spaces()
+def _source(name: str) -> SearchSpace | Path | None:
+    """A space that another package brings, or its file, or a user's file; None for one that is shipped."""
+    if name in shipped_spaces():
+        return None
+    if name.endswith(".toml"):
+        return Path(name)
+    plugins.need("hwprofile.spaces", name)
+    if name not in plugins.SPACES:
+        others = sorted({*plugins.SPACES, *plugins.names("hwprofile.spaces")})
+        of_others = f"; of other packages: {', '.join(others)}" if others else ""
+        raise UserError(
+            f"no space {name!r}; shipped: {', '.join(shipped_spaces())}{of_others}; "
+            "or give the path of your own .toml file"
+        )
+    return plugins.SPACES[name]
 
 
 def scores_named(space: SearchSpace, name: str | None) -> Scores:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwprofile import display
+from hwprofile import display, plugins
 from hwprofile.catalog import family_named
 from hwprofile.description import BACKGROUND_NETWORKS, Description, digest_of, rows_of
 from hwprofile.errors import UserError
@@ -113,15 +113,16 @@ def fit(
 
     Args:
         measured: the networks.
-        kind: a name in `predictors.model_file.ESTIMATORS`.
+        kind: a name in `predictors.model_file.ESTIMATORS`, or of a predictor that another package brings.
         interval: `scaled` or `cv+`, see `predictors.estimators.regressor`.
         seed: of folds, trees and background.
         sources: what other devices say.
         quiet: no progress.
 
     Raises:
-        UserError: too few networks.
+        UserError: too few networks, or the package that brings this kind is broken.
     """
+    plugins.need("hwprofile.predictors", kind)
     _check_enough(measured)
     with display.progress("fit", quiet=quiet) as progress:
         progress.advance(0, 2, "describe networks")
@@ -191,7 +192,7 @@ def load(path: Path) -> SavedModel:
         UserError: the file is unusable.
     """
     try:
-        return SavedModel.load(path)
+        return SavedModel.load(path, lambda kind: plugins.need("hwprofile.predictors", kind))
     except ModelFileError as error:
         raise UserError(str(error)) from error
 
@@ -212,13 +213,16 @@ def export(saved: SavedModel, path: Path) -> None:
     """Write a predictor as an ONNX graph; the names of its features are in the metadata.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: the file cannot be written, or this kind of predictor has no graph.
     """
     from onnx import helper
 
     from predictors.onnx_models import predictor_model
 
-    graph = predictor_model(saved.model)
+    try:
+        graph = predictor_model(saved.model)
+    except TypeError as error:
+        raise UserError(f"--onnx-out: {error}") from error
     names = family_named(saved.space).describe([]).names
     helper.set_model_props(graph, {"space": saved.space, "features": "\n".join(names)})
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from devices.catalog import NotConfigured, spec_named
@@ -16,12 +17,14 @@ from hwprofile.display import table
 from hwprofile.known_devices import known_spec, profiles_of, user_registry
 from ponas_core.accuracies import has_published_accuracies
 from ponas_core.cell_space import CELL_SPACES
-from ponas_core.space_file import shipped_space, shipped_spaces
+from ponas_core.space_file import load_space, shipped_space, shipped_spaces
 
 
 def spaces() -> list[dict[str, Any]]:
-    """The shipped spaces; those of cells have no layers and blocks to choose."""
+    """The shipped spaces, those of other packages, and those of cells: these have no layers to choose."""
+    plugins.every_plugin(["hwprofile.spaces"])
     found = [shipped_space(name) for name in shipped_spaces()]
+    found += [load_space(one) if isinstance(one, Path) else one for one in plugins.SPACES.values()]
     chains: list[dict[str, Any]] = [
         {
             "name": space.name,
@@ -50,7 +53,7 @@ def spaces() -> list[dict[str, Any]]:
 
 
 def spaces_table() -> str:
-    """The shipped spaces for people."""
+    """The same for people, and what other packages bring but cannot be used."""
     found = spaces()
     rows = [
         [
@@ -65,12 +68,14 @@ def spaces_table() -> str:
     ]
     header = ["space", "layers", "networks", "blocks", "accuracies", ""]
     named = [f"Networks of {x['name']}: {', '.join(x['architectures'])}" for x in found if x["architectures"]]
-    return "\n".join([table(header, rows), "", *named, "Your own: --space FILE.toml (docs/spaces.md)"])
+    broken = [str(one) for one in plugins.every_plugin(["hwprofile.spaces"]) if one.problem]
+    own = "Your own: --space FILE.toml (docs/spaces.md)"
+    return "\n".join([table(header, rows), "", *named, own, *broken])
 
 
 def all_devices() -> dict[str, list[dict[str, Any]]]:
     """Devices, runtimes, and what other packages bring but cannot be used."""
-    broken = [asdict(plugin) for plugin in plugins.every_plugin() if plugin.problem]
+    broken = [asdict(plugin) for plugin in plugins.every_plugin(plugins.DEVICES) if plugin.problem]
     return {"devices": devices(), "runtimes": runtimes(), "broken_plugins": broken}
 
 

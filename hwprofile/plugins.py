@@ -9,8 +9,9 @@ cannot be used is a line for people; it never ends a command that does not ask f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, MutableMapping
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devices.links.catalog import LINKS, LinkKind
@@ -24,13 +25,19 @@ from hwprofile.errors import UserError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from ponas_core.searches.interface import Search
+    from ponas_core.space import SearchSpace
+
+SPACES: dict[str, SearchSpace | Path] = {}
+"""Spaces of other packages: as they are, or the TOML file of one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
     """A row that another package brings, or why it cannot be used.
 
     Attributes:
-        group: `hwprofile.runtimes`, ...
+        group: a name in `GROUPS`.
         name: as typed.
         package: that brings it.
         problem: why it cannot be used; empty where it can.
@@ -43,7 +50,7 @@ class Plugin:
 
     def __str__(self) -> str:
         """One line for people."""
-        kind = self.group.removeprefix("hwprofile.").removesuffix("s")
+        kind = self.group.removeprefix("hwprofile.").removesuffix("s").replace("searche", "search")
         return f"{kind} {self.name} of package {self.package}" + (
             f" cannot be used: {self.problem}" if self.problem else ""
         )
@@ -54,12 +61,17 @@ class Group:
     """One group of entry points.
 
     Attributes:
-        table: of a room, by name; rows are added to it.
-        row: makes the row from a name, the entry point and what it loads; ValueError for what is none.
+        find: gives the table of a room, by name, that rows are added to; it is imported then.
+        row: makes the row from the entry point and what it loads; ValueError for what is none.
     """
 
-    table: MutableMapping[str, Any]
+    find: Callable[[], MutableMapping[str, Any]]
     row: Callable[[EntryPoint, object], object]
+
+    @property
+    def table(self) -> MutableMapping[str, Any]:
+        """The table."""
+        return self.find()
 
 
 def _link(entry: EntryPoint, found: object) -> LinkKind:
@@ -89,19 +101,72 @@ def _preset(entry: EntryPoint, found: object) -> Preset:
     return found
 
 
+def _space(entry: EntryPoint, found: object) -> SearchSpace | Path:
+    from ponas_core.cell_space import CELL_SPACES
+    from ponas_core.space import SearchSpace
+    from ponas_core.space_file import load_space, shipped_spaces
+
+    if entry.name in (*shipped_spaces(), *CELL_SPACES):
+        raise ValueError("the name belongs to hwprofile itself")
+    if isinstance(found, str | Path):
+        found = Path(found)
+        space = load_space(found)
+    elif isinstance(found, SearchSpace):
+        space = found
+    else:
+        raise ValueError(f"{entry.value} is no ponas_core.space.SearchSpace and no path of a TOML file")
+    if space.name != entry.name:
+        raise ValueError(f"the space calls itself {space.name!r}; it must be the entry point's name")
+    return found
+
+
+def _predictor(entry: EntryPoint, found: object) -> tuple[str, str]:
+    from predictors.estimators.regressor import LatencyRegressor
+
+    if not (isinstance(found, type) and issubclass(found, LatencyRegressor)):
+        raise ValueError(f"{entry.value} is no subclass of predictors.estimators.regressor.LatencyRegressor")
+    found(interval="scaled", seed=0)  # what a fit gives it
+    return found.__module__, found.__name__
+
+
+def _search(entry: EntryPoint, found: object) -> type[Search]:
+    if not (isinstance(found, type) and is_dataclass(found) and callable(getattr(found, "run", None))):
+        raise ValueError(f"{entry.value} is no dataclass with run(candidates, ledger, rng)")
+    found()  # every setting has a default
+    search: type[Any] = found
+    return search
+
+
+def _estimators() -> MutableMapping[str, Any]:
+    from predictors.model_file import ESTIMATORS
+
+    return ESTIMATORS
+
+
+def _methods() -> MutableMapping[str, Any]:
+    from ponas_core.searches.methods import METHODS
+
+    return METHODS
+
+
 GROUPS = {
-    "hwprofile.links": Group(LINKS, _link),
-    "hwprofile.runtimes": Group(RUNTIMES, _runtime),
-    "hwprofile.presets": Group(PRESETS, _preset),
+    "hwprofile.links": Group(lambda: LINKS, _link),
+    "hwprofile.runtimes": Group(lambda: RUNTIMES, _runtime),
+    "hwprofile.presets": Group(lambda: PRESETS, _preset),
+    "hwprofile.spaces": Group(lambda: SPACES, _space),
+    "hwprofile.predictors": Group(_estimators, _predictor),
+    "hwprofile.searches": Group(_methods, _search),
 }
 """A new group is one row."""
+DEVICES = ("hwprofile.links", "hwprofile.runtimes", "hwprofile.presets")
+"""The groups that devices are made of."""
 _LOADED: dict[tuple[str, str], str] = {}
 """The packages of the rows that were added, by group and name."""
 
 
-def every_plugin() -> list[Plugin]:
-    """What other packages bring, all of it loaded as far as it can be."""
-    return [plugin for group in GROUPS for plugin in _loaded(group)]
+def every_plugin(groups: Collection[str] = tuple(GROUPS)) -> list[Plugin]:
+    """What other packages bring of these groups, all of it loaded as far as it can be."""
+    return [plugin for group in groups for plugin in _loaded(group)]
 
 
 def need(group: str, name: str) -> None:

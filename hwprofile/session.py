@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,9 @@ from ponas_core.space import SearchSpace
 
 if TYPE_CHECKING:
     from hwprofile.onnx_prediction import FilePrediction
+
+Spaced: TypeAlias = str | SearchSpace
+"""A space as it is typed, or one made in Python, which profiles know by its own name."""
 
 
 def session_device(
@@ -179,7 +182,7 @@ class Session:
 
     def bench(
         self,
-        space_name: str,
+        space_name: Spaced,
         files: Sequence[Path] | None = None,
         kernels: int | None = None,
         networks: Path | None = None,
@@ -200,11 +203,15 @@ class Session:
         if files is not None:
             subject = ModelsSubject.from_paths(files)
         elif networks is not None:
-            subject = NetworksSubject.from_file(networks, space_name, self.device.settings.batch)
+            subject = NetworksSubject.from_file(networks, str(space_name), self.device.settings.batch)
         elif kernels is not None:
             subject = KernelsSubject(kernels, self.device.settings.batch)
         else:
             subject = self._subject(space_named(space_name), space_name)
+        return self.bench_subject(subject, fresh=fresh, out=out)
+
+    def bench_subject(self, subject: Subject, *, fresh: bool = False, out: Path | None = None) -> BenchReport:
+        """Measure any subject; see `bench`."""
         if self.inline and not subject.inline:
             raise UserError("--inline looks into the networks of a space: give --space alone")
         path = out or self._path(subject, fresh=fresh)
@@ -228,7 +235,7 @@ class Session:
                 return unfinished
         return places.fresh_profile_path(self.device.name, subject.name, self.device.settings)
 
-    def profile(self, space: SearchSpace, space_name: str, path: Path | None) -> Profile:
+    def profile(self, space: SearchSpace, space_name: Spaced, path: Path | None) -> Profile:
         """The given profile, else the newest that fits, else one benched now."""
         if path is not None:
             profile = Profile.load(path)
@@ -250,8 +257,8 @@ class Session:
         )
         return known or self.bench(space_name).profile
 
-    def _latency(
-        self, space: SearchSpace, space_name: str, path: Path | None
+    def latency(
+        self, space: SearchSpace, space_name: Spaced, path: Path | None
     ) -> tuple[SpaceLatency | TableLatency, Profile | TableOrigin]:
         """The latency model of a space on this device, and what it rests on: a profile, or a table."""
         if not isinstance(self.device, TableDevice):
@@ -265,7 +272,7 @@ class Session:
 
     def specialize(
         self,
-        space_name: str,
+        space_name: Spaced,
         profile_path: Path | None,
         source: ScoresAndWeights,
         budgets: Sequence[Budget],
@@ -296,7 +303,7 @@ class Session:
                 raise BadInput(f"budget {limited}: {error}") from error
         space = space_named(space_name)
         supernet, scores = source.found(space, self._tell)
-        latency, profile = self._latency(space, space_name, profile_path)
+        latency, profile = self.latency(space, space_name, profile_path)
         if measure and profile_path is not None and isinstance(profile, Profile):
             # one that was found or benched here fits already
             check_fits(
@@ -318,7 +325,7 @@ class Session:
         return result
 
     def _specialization(
-        self, specializer: Specializer, profile: Profile | TableOrigin, space_name: str, *, measure: bool
+        self, specializer: Specializer, profile: Profile | TableOrigin, space_name: Spaced, *, measure: bool
     ) -> Specialization:
         try:
             if not measure or isinstance(profile, TableOrigin):
@@ -330,11 +337,11 @@ class Session:
         except Infeasible as error:
             raise BudgetInfeasible(specializer.infeasible_words(error)) from error
 
-    def pareto(self, space_name: str, profile_path: Path | None, source: ScoresAndWeights) -> Front:
+    def pareto(self, space_name: Spaced, profile_path: Path | None, source: ScoresAndWeights) -> Front:
         """Every network that no other beats in both predicted latency and score."""
         space = space_named(space_name)
         _, scores = source.found(space, self._tell)
-        return front_of(self._latency(space, space_name, profile_path)[0], scores)
+        return front_of(self.latency(space, space_name, profile_path)[0], scores)
 
     def export_table(self, space_name: str, profile_path: Path | None, form: str, out: Path) -> str:
         """Write the table that predicts the networks of a space; what was written, in words.
@@ -342,7 +349,7 @@ class Session:
         Raises:
             UserError: the format cannot say a block, or needs a library that is missing.
         """
-        latency, origin = self._latency(space_named(space_name), space_name, profile_path)
+        latency, origin = self.latency(space_named(space_name), space_name, profile_path)
         if isinstance(latency, TableLatency):
             table = latency.table
         else:
@@ -353,7 +360,7 @@ class Session:
         return export_table(table, form, out, origin.path)
 
     def validate(
-        self, space_name: str, profile_path: Path | None, networks: int, processes: int, seed: int
+        self, space_name: Spaced, profile_path: Path | None, networks: int, processes: int, seed: int
     ) -> Validation:
         """Measure fresh random networks against the latency model.
 
@@ -382,7 +389,7 @@ class Session:
         """
         space = space_named(space_name)
         names, ops = ops_in(networks, space)
-        latency, profile = self._latency(space, space_name, profile_path)
+        latency, profile = self.latency(space, space_name, profile_path)
         energy = self._space_energy(profile, space)
         notes = {} if energy is None else {"energy_mj": energy.predict_ops(ops).tolist()}
         return latencies_csv(names, *latency.predict_ops(ops), notes)
@@ -412,13 +419,14 @@ class Session:
             self._tell(f"energies are left out: {error}")
             return None
 
-    def _subject(self, space: SearchSpace, origin: str) -> SpaceSubject:
+    def _subject(self, space: SearchSpace, origin: Spaced) -> SpaceSubject:
         runtime = RUNTIMES.get(self.device.settings.runtime)  # a recording may be of one that is not here
         if self.inline and not (runtime and runtime.profiles_nodes):
             able = ", ".join(name for name, runtime in RUNTIMES.items() if runtime.profiles_nodes)
             raise UserError(f"--inline needs a runtime that tells the times of nodes: {able}")
         table, batch = default_table(space), self.device.settings.batch
-        return SpaceSubject(space, table, origin, batch, self.calibrate, self.inline)
+        name = origin if isinstance(origin, str) else origin.name
+        return SpaceSubject(space, table, name, batch, self.calibrate, self.inline)
 
     def _progress(self, title: str) -> AbstractContextManager[display.SilentProgress | display.BarProgress]:
         return display.progress(title, quiet=self.quiet)

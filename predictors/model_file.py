@@ -10,7 +10,7 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 FORMAT = "hwprofile-predictor"
-ESTIMATORS: Mapping[str, tuple[str, str]] = {
-    "auto": ("automatic", "AutomaticRegressor"),
-    "gp": ("gaussian_process", "GroupedGaussianProcess"),
-    "ridge": ("ridge", "RidgeRegression"),
-    "boosting": ("trees", "GradientBoosting"),
-    "forest": ("trees", "RandomForest"),
+ESTIMATORS: dict[str, tuple[str, str]] = {
+    "auto": ("predictors.estimators.automatic", "AutomaticRegressor"),
+    "gp": ("predictors.estimators.gaussian_process", "GroupedGaussianProcess"),
+    "ridge": ("predictors.estimators.ridge", "RidgeRegression"),
+    "boosting": ("predictors.estimators.trees", "GradientBoosting"),
+    "forest": ("predictors.estimators.trees", "RandomForest"),
 }
 """Module and class of every kind of model; imported when asked for, as scikit-learn takes its time."""
 
@@ -99,13 +99,25 @@ class SavedModel:
             raise ModelFileError(f"cannot write {path}: {error.strerror}") from error
 
     @classmethod
-    def load(cls, path: Path) -> SavedModel:
+    def load(cls, path: Path, ask: Callable[[str], object] = str) -> SavedModel:
         """Read a file.
 
+        Args:
+            path: the file.
+            ask: told the kind of the model before it is looked for in `ESTIMATORS`; may add a row.
+
         Raises:
-            ModelFileError: missing, too large, no predictor, of another version, or damaged.
+            ModelFileError: missing, too large, no predictor, of an unknown kind or version, or damaged.
         """
         document = _document(path)
+        kind = document.get("kind")
+        if isinstance(kind, str):
+            ask(kind)
+            if kind not in ESTIMATORS:
+                raise ModelFileError(
+                    f"{path} is a predictor of the kind {kind!r:.80}, which is not known here: install the "
+                    f"package that brings it, or fit it again as one of {', '.join(ESTIMATORS)}"
+                )
         try:
             kind = document["kind"]
             model = estimator(kind, **document["parameters"]).from_state(_unpacked(document["learned"]))
@@ -147,7 +159,7 @@ def estimator(kind: str, **parameters: Any) -> Model:
         raise ValueError(f"no predictor {kind!r}; there are {', '.join(ESTIMATORS)}")
     module, name = ESTIMATORS[kind]
     try:
-        model: Model = getattr(import_module(f"predictors.estimators.{module}"), name)(**parameters)
+        model: Model = getattr(import_module(module), name)(**parameters)
     except TypeError as error:
         raise ValueError(f"{kind}: {error}") from error
     return model

@@ -10,6 +10,7 @@ import click
 
 from hwprofile.cli.group import main
 from hwprofile.cli.options import (
+    OpenChoice,
     data_option,
     json_option,
     quiet_option,
@@ -84,7 +85,7 @@ METHODS = (
 
 
 @main.command()
-@click.argument("method", type=click.Choice(METHODS))
+@click.argument("method", type=OpenChoice(METHODS, "hwprofile.searches"))
 @space_option
 @data_option
 @click.option(

@@ -122,7 +122,7 @@ def report(paths: tuple[Path, ...], out: Path) -> None:
 @main.command()
 @json_option
 def spaces(as_json: bool) -> None:
-    """List the search spaces that come with hwprofile.
+    """List the search spaces that come with hwprofile, and those of other packages.
 
     \b
     Example:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +29,40 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
         return command
 
     return apply
+
+
+class OpenChoice(click.ParamType):  # type: ignore[type-arg]  # older versions of click take none
+    """One of our names, or one that another package brings.
+
+    Args:
+        names: ours.
+        group: of entry points.
+    """
+
+    name = "choice"
+
+    def __init__(self, names: Sequence[str], group: str) -> None:
+        """Store the names; entry points are looked for when somebody asks."""
+        self._names, self._group = names, group
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """The known names, as click shows a choice."""
+        names = "|".join(self._known())
+        return f"{{{names}}}" if param.param_type_name == "argument" else f"[{names}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name; a usage error lists the known ones."""
+        if value not in self._names and value not in self._known():
+            self.fail(f"{value!r} is not one of {', '.join(self._known())}.", param, ctx)
+        return str(value)
+
+    def _known(self) -> list[str]:
+        from importlib.metadata import entry_points
+
+        return [
+            *self._names,
+            *sorted({entry.name for entry in entry_points(group=self._group)} - {*self._names}),
+        ]
 
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress bar, no notices.")

@@ -10,6 +10,7 @@ import click
 
 from hwprofile.cli.group import main
 from hwprofile.cli.options import (
+    OpenChoice,
     json_option,
     profile_option,
     session_of,
@@ -45,7 +46,7 @@ KINDS = ("auto", "gp", "ridge", "boosting", "forest")
 @click.option(
     "--model",
     "kind",
-    type=click.Choice(KINDS),
+    type=OpenChoice(KINDS, "hwprofile.predictors"),
     default="auto",
     show_default=True,
     help="gp: Gaussian process over groups of features; auto: whichever predicts held-out networks best.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hwprofile import plugins
 from hwprofile.catalog import space_named
 from hwprofile.errors import BadInput
 from hwprofile.learning.image_search import ImageSearch
@@ -31,7 +32,7 @@ class SearchCommand:
     """A search as a person types it.
 
     Attributes:
-        method: one of `ponas_core.searches.methods.METHODS`.
+        method: one of `ponas_core.searches.methods.METHODS`, or of a search that another package brings.
         space_name: of the space.
         data_name: images to learn from; None with an evaluator.
         evaluator: `tabular` or `tabular:FILE.csv:COLUMN`; None with images.
@@ -67,6 +68,7 @@ class SearchCommand:
             BudgetInfeasible: no network holds the budgets.
             UserError: something named is unusable, or the search cannot go on.
         """
+        plugins.need("hwprofile.searches", self.method)
         if self.data_name is not None and self.evaluator is not None:
             raise BadInput("give --data to train, or --evaluator for known accuracies, not both")
         if self.method != "ponas" and self.table.fills_otherwise:

@@ -63,10 +63,16 @@ def test_unusable_files_say_what_to_do(path: Path, tmp_path: Path) -> None:
             SavedModel.load(path)
 
 
+def test_an_unknown_kind_is_one_of_a_package_that_is_not_here(path: Path) -> None:
+    changed(path, kind="os.system")
+    with pytest.raises(ModelFileError, match=r"of the kind 'os\.system', which is not known here: install"):
+        SavedModel.load(path)
+
+
 @pytest.mark.parametrize(
     "values",
     [
-        {"kind": "os.system"}, {"kind": 3}, {"parameters": {"nonsense": 1}}, {"learned": {}},
+        {"kind": 3}, {"parameters": {"nonsense": 1}}, {"learned": {}},
         {"networks": ["1"]}, {"networks": [1] * 8}, {"space": None}, {"learned": 7}, {"parameters": None},
         {"recipe": 4},
     ],

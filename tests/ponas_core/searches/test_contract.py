@@ -17,12 +17,14 @@ from ponas_core.searches.methods import METHODS
 from ponas_core.searches.ponas import Ponas
 from ponas_core.searches.table_guided import TableGuided
 from ponas_core.solve import Infeasible
+from tests.hwprofile.plugin_nas.twig import Leap
 from tests.ponas_core.searches.worlds import CANDIDATES, UNEVEN, World, distinct_cost, listed
 
 SEARCHES: dict[str, Search] = {
     **{name: method() for name, method in METHODS.items()},
     "table-guided, noise": TableGuided(noise=2.0),
     "ponas, noise": Ponas(noise=2.0),
+    "of another package": Leap(),
 }
 
 every_search = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)

@@ -1,0 +1,200 @@
+"""Blocks of a user's own as graphs to bench: torch modules, exported, or ONNX."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from devices.measurement import Graph
+from hwprofile.errors import UserError
+from hwprofile.profile import Kind, Profile
+from hwprofile.subjects import standard_reference
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+Block: TypeAlias = "torch.nn.Module | onnx.ModelProto | bytes | str | Path"
+"""A torch module; ONNX as a model, as bytes, or as the path of a file."""
+Inputs: TypeAlias = "Sequence[int] | torch.Tensor | Sequence[Sequence[int] | torch.Tensor]"
+"""What a module is called with: a whole shape, batch first, or an example; or one of these an argument."""
+OPSET = 17
+NEWER_OPSET = 18
+"""That torch's older and newer exporter write: what converters read, and the newer one's own."""
+
+
+@dataclass(frozen=True)
+class BlocksSubject:
+    """Graphs by name: no space, no networks to pick.
+
+    Attributes:
+        name: `blocks-`, and a digest of what is measured.
+        graphs: ONNX bytes by the name of the block.
+    """
+
+    name: str
+    graphs: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, blocks: Mapping[str, Block], inputs: Inputs | Mapping[str, Inputs] | None) -> BlocksSubject:
+        """Export what is a torch module; files and bytes are taken as they are.
+
+        Two modules of one structure are one subject whatever their weights, since latency does not depend
+        on these; so a script that makes its modules anew finds what it has measured.
+
+        Args:
+            blocks: by name.
+            inputs: what torch modules are called with: one for all, or by the name of the block.
+
+        Raises:
+            UserError: no blocks, a block without inputs, of another kind, or that cannot be exported.
+        """
+        if not blocks:
+            raise UserError("there are no blocks: give {name: torch module, ONNX file or bytes}")
+        graphs, digest = {}, hashlib.sha256()
+        for name, block in sorted(blocks.items()):
+            if _is_module(block):
+                found = inputs.get(name) if isinstance(inputs, Mapping) else inputs
+                graphs[name] = _exported(name, block, found)
+                content = _structure(graphs[name])
+            else:
+                content = graphs[name] = _onnx(name, block)
+            digest.update(f"{name}\0{len(content)}\0".encode() + content)
+        return cls(f"blocks-{digest.hexdigest()[:8]}", {name: graphs[name] for name in blocks})
+
+    @property
+    def space(self) -> None:
+        """There is none."""
+        return
+
+    @property
+    def inline(self) -> bool:
+        """There is nothing to find inside."""
+        return False
+
+    def first(self) -> Mapping[str, Kind]:
+        """Every block."""
+        return dict.fromkeys(self.graphs, "model")
+
+    def choose(self, profile: Profile) -> Mapping[str, str]:
+        """Nothing more."""
+        return {}
+
+    def graph(self, name: str, kind: Kind) -> Graph:
+        """The block of this name."""
+        return Graph(name, lambda: self.graphs[name])
+
+    def reference(self) -> Graph:
+        """A small block that stands for the machine, not for the blocks."""
+        return standard_reference()
+
+
+def _is_module(block: object) -> bool:
+    """Whether this is a torch module; where torch is not imported, there are none."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(block, torch.nn.Module)
+
+
+def _onnx(name: str, block: Any) -> bytes:
+    """ONNX as bytes; UserError for a file that cannot be read, or anything else."""
+    if isinstance(block, bytes):
+        return block
+    if isinstance(block, str | Path):
+        try:
+            return Path(block).read_bytes()
+        except OSError as error:
+            raise UserError(f"block {name}: cannot read {block}: {error.strerror}") from error
+    if hasattr(block, "SerializeToString"):
+        return bytes(block.SerializeToString())
+    raise UserError(
+        f"block {name} is of type {type(block).__name__}: give a torch module, or ONNX as file or bytes"
+    )
+
+
+def _exported(name: str, module: Any, inputs: Any) -> bytes:
+    """The module as ONNX, as it answers in evaluation.
+
+    Torch's newer exporter needs onnxscript and is taken where that is installed, else the older one.
+    """
+    import torch
+
+    if inputs is None:
+        raise UserError(
+            f"block {name} is a torch module: give the shape it is called with, batch first, such as "
+            f"inputs={{{name!r}: (1, 16, 32, 32)}}"
+        )
+    examples = tuple(_examples(name, inputs))
+    has_both = "dynamo" in signature(torch.onnx.export).parameters  # since torch 2.5; there is one before
+    newer = has_both and find_spec("onnxscript") is not None
+    older: dict[str, Any] = {"dynamo": False} if has_both else {}
+    try:
+        with _exporting(module), torch.no_grad():
+            if newer:
+                program: Any = torch.onnx.export(
+                    module, examples, dynamo=True, opset_version=NEWER_OPSET, verbose=False
+                )
+                return bytes(program.model_proto.SerializeToString())
+            file: Any = io.BytesIO()  # the older exporter takes it; its annotations say otherwise
+            torch.onnx.export(module, examples, file, opset_version=OPSET, **older)
+            return bytes(file.getvalue())
+    except ModuleNotFoundError as error:
+        raise UserError(f"exporting torch modules needs {error.name}: pip install {error.name}") from error
+    except Exception as error:  # the module is a stranger's code, and the exporter has many errors
+        what = f"{type(error).__name__}: {error}".partition("\n")[0]
+        cure = "" if newer else "; torch's newer exporter may know more: pip install onnxscript"
+        raise UserError(f"block {name} cannot be exported to ONNX: {what}{cure}") from error
+
+
+def _examples(name: str, inputs: Any) -> Iterator[Any]:
+    """A tensor for every argument of a module."""
+    import torch
+
+    if isinstance(inputs, torch.Tensor) or all(isinstance(size, int) for size in inputs):
+        inputs = [inputs]
+    for one in inputs:
+        if isinstance(one, torch.Tensor):
+            yield one
+        elif all(isinstance(size, int) and size > 0 for size in one):
+            yield torch.zeros(tuple(one))
+        else:
+            raise UserError(f"block {name}: a shape is whole numbers from 1 on, not {one!r}")
+
+
+@contextmanager
+def _exporting(module: Any) -> Iterator[None]:
+    """The module in evaluation, torch silent; afterwards all is as it was."""
+    before = {part: part.training for part in module.modules()}
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    try:
+        module.eval()
+        log.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the older exporter is old
+            yield
+    finally:
+        log.setLevel(level)
+        for part, training in before.items():
+            part.training = training
+
+
+def _structure(graph: bytes) -> bytes:
+    """What a graph is without the values of its weights, all shapes in it."""
+    import onnx
+
+    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(graph))
+    for tensor in model.graph.initializer:
+        if tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE):
+            for values in ("raw_data", "float_data", "double_data", "int32_data"):
+                tensor.ClearField(values)
+    return bytes(model.SerializeToString(deterministic=True))
