@@ -1,0 +1,112 @@
+"""Any `torch.nn.Module`, `timm`'s among them: exported to ONNX and predicted, in milliseconds."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwprofile.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from predictors.kernel_networks import KernelNetworks, NetworkLatency
+
+
+def onnx_of(module: torch.nn.Module, example_inputs: Sequence[Any]) -> bytes:
+    """A torch module as an ONNX file, in evaluation mode and at the sizes of the example.
+
+    With `onnxscript` it is torch's exporter of today, else the older one, which torch will drop.
+
+    Args:
+        module: anything that torch can export.
+        example_inputs: the arguments of its `forward`, tensors of the sizes that are wanted.
+
+    Raises:
+        UserError: torch is missing, or the module cannot be exported.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise UserError("exporting a torch module needs torch: pip install 'hwprofile[pytorch]'") from error
+    with tempfile.TemporaryDirectory() as folder, _evaluating(module), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch on its own plans
+        path = Path(folder) / "module.onnx"
+        try:
+            with redirect_stdout(StringIO()):  # the exporter tells its steps
+                torch.onnx.export(module, tuple(example_inputs), str(path), **_how(torch.onnx.export))
+        except Exception as error:  # whatever a module's own code, or the exporter, raises
+            raise UserError(_why(module, error)) from error
+        return path.read_bytes()
+
+
+def _how(export: Any) -> dict[str, Any]:
+    """Which exporter: torch has two since 2.5, and the newer one needs onnxscript."""
+    if "dynamo" not in inspect.signature(export).parameters:
+        return {}
+    if importlib.util.find_spec("onnxscript") is None:
+        return {"dynamo": False}
+    return {"dynamo": True, "external_data": False, "verbose": False}
+
+
+def _why(module: torch.nn.Module, error: Exception) -> str:
+    name = type(module).__name__
+    if importlib.util.find_spec("onnxscript") is None:
+        return f"torch cannot export {name} without onnxscript: pip install onnxscript ({_first_line(error)})"
+    return f"torch cannot export {name}: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards every part is as it was."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+@dataclass(frozen=True)
+class ModuleLatency:
+    """Latencies of torch modules from a profile of kernels.
+
+    Attributes:
+        model: the calibrated sum over fused kernels, as of `hwprofile predict --onnx`.
+    """
+
+    model: KernelNetworks
+
+    @classmethod
+    def from_profile(cls, path: Path) -> ModuleLatency:
+        """Learn from a profile of kernels; UserError where it holds none."""
+        from hwprofile.onnx_prediction import model_of
+        from hwprofile.profile import Profile
+
+        return cls(model_of(Profile.load(path)))
+
+    def predict(self, module: torch.nn.Module, example_inputs: Sequence[Any]) -> NetworkLatency:
+        """Predicted latency, milliseconds, with its 95 % interval and what it rests on.
+
+        Raises:
+            UserError: the module cannot be exported, or its graph cannot be read.
+        """
+        import onnx
+
+        from hwprofile.onnx_prediction import decomposed
+
+        graph = onnx.load_from_string(onnx_of(module, example_inputs))
+        return self.model.predict([decomposed(graph, type(module).__name__)])[0]
