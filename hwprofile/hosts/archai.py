@@ -20,10 +20,12 @@ def latency_evaluator(latency: LatencyOfOps) -> ModelEvaluator:
     An `archid` is op indexes (`2,2,1`), block strings, or the name of a network; another one is a UserError.
     """
     from archai.discrete_search.api import ModelEvaluator
+    from overrides import overrides
 
     class LatencyEvaluator(ModelEvaluator):
         """Latency of a network of a space."""
 
+        @overrides  # the host refuses a class without
         def evaluate(self, arch: ArchaiModel, budget: float | None = None) -> float:
             """Predicted latency, seconds; `budget` is a share of the work, and there is none to share."""
             try:
@@ -43,6 +45,7 @@ def module_evaluator(profile: Path, example_inputs: Sequence[Any]) -> ModelEvalu
         example_inputs: the arguments of the module's `forward`.
     """
     from archai.discrete_search.api import ModelEvaluator
+    from overrides import overrides
 
     from hwprofile.hosts.torch_models import ModuleLatency
 
@@ -51,6 +54,7 @@ def module_evaluator(profile: Path, example_inputs: Sequence[Any]) -> ModelEvalu
     class ModuleEvaluator(ModelEvaluator):
         """Latency of a torch module."""
 
+        @overrides
         def evaluate(self, arch: ArchaiModel, budget: float | None = None) -> float:
             """Predicted latency, seconds; a lower bound where operators have no model."""
             return latency.predict(arch.arch, example_inputs).median_ms / MS_PER_S

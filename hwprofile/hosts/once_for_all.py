@@ -1,4 +1,4 @@
-"""Once-for-All (`ofa`): the object with `get_efficiency` that its `EvolutionFinder` takes, in milliseconds."""
+"""Once-for-All (`ofa`): the object with `get_efficiency` that its `EvolutionFinder` takes. Milliseconds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ class OfaLatency:
 
     @classmethod
     def from_files(cls, files: Iterable[Path | str], space: str | None = None) -> OfaLatency:
-        """From profiles, each of one resolution (`hwprofile bench --space ofa-mbv3@160`); UserError as there."""
+        """From profiles, each of one resolution (`hwprofile bench --space ofa-mbv3@160`).
+
+        Raises:
+            UserError: a file is unusable, or of another space.
+        """
         return cls(latency_of(file, space) for file in files)
 
     @property
@@ -37,8 +41,8 @@ class OfaLatency:
         """Predicted latency of a sub-network, milliseconds.
 
         Args:
-            arch_dict: `ks` and `e`, one a layer; `d`, one a stage; `r` or `image_size`. What stands for layers
-                behind the depth of a stage does not count.
+            arch_dict: `ks` and `e`, one a layer; `d`, one a stage; `r` or `image_size`. What stands for
+                layers behind the depth of a stage does not count.
 
         Raises:
             UserError: a resolution without a model, or no sub-network of the space.

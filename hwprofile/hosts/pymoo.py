@@ -1,4 +1,4 @@
-"""pymoo: networks as integer vectors, latency in milliseconds as an objective and, with a budget, constraint."""
+"""pymoo: networks as integer vectors, their latency as an objective and as a constraint. Milliseconds."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def latency_problem(
 ) -> ElementwiseProblem:
     """A problem whose variables are the op indexes of the layers.
 
-    Objectives are `loss` of the op indexes and the latency in milliseconds, both minimised; with a budget, the
-    constraint `G` is the milliseconds above it. Use pymoo's operators for integers, with its `RoundingRepair`.
+    Objectives are `loss` of the op indexes and the latency in milliseconds, both minimised; with a
+    budget, the constraint `G` is the milliseconds above it. Use pymoo's operators for integers, with its
+    `RoundingRepair`.
     """
     from pymoo.core.problem import ElementwiseProblem
 
