@@ -52,12 +52,12 @@ def main(file: str, budget_ms: float) -> None:
             layer: dict(zip(choices[layer], alpha.softmax(0), strict=True)) for layer, alpha in alphas.items()
         }
         loss, details = penalty(torch.zeros(()), chances)
-        if float(details["penalty"]) <= budget_ms:
+        if details["penalty"].item() <= budget_ms:
             break
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    sys.stdout.write(f"expected latency {float(details['penalty']):.9g} ms of {budget_ms} ms\n")
+    sys.stdout.write(f"expected latency {details['penalty'].item():.9g} ms\n")
 
 
 if __name__ == "__main__":

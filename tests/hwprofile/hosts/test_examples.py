@@ -129,8 +129,8 @@ def test_a_search_prints_what_we_predict_and_holds_the_budget(
     python = hosts.python(*packages)
     more = [tmp_path / "outputs"] if example == "archai_search" else []
     found = printed(output_of(tmp_path, python, EXAMPLES / f"{example}.py", tiny_profile, BUDGET_MS, *more))
-    expected = found.pop("latency", None)  # NNI's expectation, after it was lowered by its gradient
-    assert expected is None or expected <= BUDGET_MS
+    if example == "nni_profiler":
+        assert 0 < found.pop("latency") <= BUDGET_MS  # an expectation that its gradient has lowered
     assert len(found) > 2
     assert max(found.values()) <= BUDGET_MS
     assert found == pytest.approx(predicted("cifar-tiny", tiny_profile, list(found), tmp_path), rel=1e-6)
