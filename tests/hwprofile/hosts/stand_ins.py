@@ -1,4 +1,4 @@
-"""What the hosts document of themselves, in a few lines, so that adapters are tried where none is installed."""
+"""What the hosts document of themselves, in a few lines, so that adapters are tried where none is there."""
 
 from __future__ import annotations
 
