@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from hwprofile.errors import UserError
+from hwprofile.hosts.archai import module_evaluator
 from hwprofile.hosts.torch_models import ModuleLatency, onnx_of
 from predictors.kernel_networks import NetworkLatency
+from tests.hwprofile.hosts import stand_ins
 
 INPUTS = (torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16),)
 
@@ -67,3 +71,11 @@ def test_a_module_is_predicted_from_its_kernels() -> None:
     latency: Any = ModuleLatency(Kernels())  # type: ignore[arg-type]  # it predicts as well
     found = latency.predict(network(), INPUTS)
     assert (found.median_ms, dict(found.unknown)) == (3, {})
+
+
+def test_archai_is_told_the_seconds_of_a_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand_ins.install(monkeypatch, "archai.discrete_search.api", ModelEvaluator=stand_ins.Evaluator)
+    latency: Any = ModuleLatency(Kernels())  # type: ignore[arg-type]  # it predicts as well
+    monkeypatch.setattr(ModuleLatency, "from_profile", {tmp_path: latency}.__getitem__)
+    evaluator = module_evaluator(tmp_path, INPUTS)
+    assert evaluator.evaluate(SimpleNamespace(arch=network())) == pytest.approx(0.003)
