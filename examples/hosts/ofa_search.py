@@ -1,6 +1,6 @@
 """Once-for-All's evolution finds sub-networks within a latency budget on our profiles, one a resolution.
 
-    pip install ofa
+    pip install ofa torchvision
     hwprofile bench --space ofa-mbv3@160 --out r160.profile.jsonl
     hwprofile bench --space ofa-mbv3 --out r224.profile.jsonl
     python examples/hosts/ofa_search.py 30 r160.profile.jsonl r224.profile.jsonl     # milliseconds

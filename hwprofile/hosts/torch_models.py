@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import tempfile
+import io
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from predictors.kernel_networks import KernelNetworks, NetworkLatency
+OPSET, NEWER_OPSET = 17, 18
 
 
 def onnx_of(module: torch.nn.Module, example_inputs: Sequence[Any]) -> bytes:
@@ -37,24 +38,27 @@ def onnx_of(module: torch.nn.Module, example_inputs: Sequence[Any]) -> bytes:
         import torch
     except ModuleNotFoundError as error:
         raise UserError("exporting a torch module needs torch: pip install 'hwprofile[pytorch]'") from error
-    with tempfile.TemporaryDirectory() as folder, _evaluating(module), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch on its own plans
-        path = Path(folder) / "module.onnx"
-        try:
-            with redirect_stdout(StringIO()):  # the exporter tells its steps
-                torch.onnx.export(module, tuple(example_inputs), str(path), **_how(torch.onnx.export))
-        except Exception as error:  # whatever a module's own code, or the exporter, raises
-            raise UserError(_why(module, error)) from error
-        return path.read_bytes()
+    newer = _has_newer(torch.onnx.export)
+    older: dict[str, Any] = {"dynamo": False} if newer is not None else {}
+    try:
+        with _exporting(module), torch.no_grad(), redirect_stdout(io.StringIO()):  # torch tells its steps
+            if newer:
+                program: Any = torch.onnx.export(
+                    module, tuple(example_inputs), dynamo=True, opset_version=NEWER_OPSET, verbose=False
+                )
+                return bytes(program.model_proto.SerializeToString())
+            file: Any = io.BytesIO()  # the older exporter takes it; its annotations say otherwise
+            torch.onnx.export(module, tuple(example_inputs), file, opset_version=OPSET, **older)
+            return bytes(file.getvalue())
+    except Exception as error:  # whatever a module's own code, or the exporter, raises
+        raise UserError(_why(module, error)) from error
 
 
-def _how(export: Any) -> dict[str, Any]:
-    """Which exporter: torch has two since 2.5, and the newer one needs onnxscript."""
+def _has_newer(export: Any) -> bool | None:
+    """Whether torch's newer exporter can run, which needs onnxscript; None before torch 2.5, which has one."""
     if "dynamo" not in inspect.signature(export).parameters:
-        return {}
-    if importlib.util.find_spec("onnxscript") is None:
-        return {"dynamo": False}
-    return {"dynamo": True, "external_data": False, "verbose": False}
+        return None
+    return importlib.util.find_spec("onnxscript") is not None
 
 
 def _why(module: torch.nn.Module, error: Exception) -> str:
@@ -69,13 +73,19 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards every part is as it was."""
+def _exporting(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode, and torch silent; afterwards all is as it was."""
     training = [part for part in module.modules() if part.training]
-    module.eval()
+    log = logging.getLogger("torch.onnx")
+    level = log.level
     try:
-        yield
+        module.eval()
+        log.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch on its own plans
+            yield
     finally:
+        log.setLevel(level)
         for part in training:
             part.training = True
 

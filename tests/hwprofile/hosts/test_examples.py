@@ -145,7 +145,7 @@ def test_evolution_of_once_for_all_works_on_our_latencies_at_two_resolutions(
         path = tmp_path / f"r{space.shape_in.height}.profile.jsonl"
         write_made_up_profile(path, space, device_header(device("cpu", Settings()), space.name, origin))
         profiles[space.shape_in.height] = (origin, path)
-    python, files = hosts.python("ofa"), [path for _, path in profiles.values()]
+    python, files = hosts.python("ofa", "torchvision"), [path for _, path in profiles.values()]
     program = ("-c", TORCHVISION, EXAMPLES / "ofa_search.py")
     for budget_ms in (7.5, 12.8):
         ((text, latency_ms),) = printed(output_of(tmp_path, python, *program, budget_ms, *files)).items()
