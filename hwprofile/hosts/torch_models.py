@@ -55,7 +55,7 @@ def onnx_of(module: torch.nn.Module, example_inputs: Sequence[Any]) -> bytes:
 
 
 def _has_newer(export: Any) -> bool | None:
-    """Whether torch's newer exporter can run, which needs onnxscript; None before torch 2.5, which has one."""
+    """Whether torch's newer exporter can run; it needs onnxscript. None before torch 2.5, which has one."""
     if "dynamo" not in inspect.signature(export).parameters:
         return None
     return importlib.util.find_spec("onnxscript") is not None
