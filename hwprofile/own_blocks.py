@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import logging
 import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,6 +13,7 @@ from devices.measurement import Graph
 from hwprofile.errors import UserError
 from hwprofile.profile import Kind, Profile
 from hwprofile.subjects import standard_reference
+from hwprofile.torch_export import onnx_of
 
 if TYPE_CHECKING:
     import onnx
@@ -28,9 +23,6 @@ Block: TypeAlias = "torch.nn.Module | onnx.ModelProto | bytes | str | Path"
 """A torch module; ONNX as a model, as bytes, or as the path of a file."""
 Inputs: TypeAlias = "Sequence[int] | torch.Tensor | Sequence[Sequence[int] | torch.Tensor]"
 """What a module is called with: a whole shape, batch first, or an example; or one of these an argument."""
-OPSET = 17
-NEWER_OPSET = 18
-"""That torch's older and newer exporter write: what converters read, and the newer one's own."""
 
 
 @dataclass(frozen=True)
@@ -122,37 +114,17 @@ def _onnx(name: str, block: Any) -> bytes:
 
 
 def _exported(name: str, module: Any, inputs: Any) -> bytes:
-    """The module as ONNX, as it answers in evaluation.
-
-    Torch's newer exporter needs onnxscript and is taken where that is installed, else the older one.
-    """
-    import torch
-
+    """The module as ONNX, as it answers in evaluation."""
     if inputs is None:
         raise UserError(
             f"block {name} is a torch module: give the shape it is called with, batch first, such as "
             f"inputs={{{name!r}: (1, 16, 32, 32)}}"
         )
     examples = tuple(_examples(name, inputs))
-    has_both = "dynamo" in signature(torch.onnx.export).parameters  # since torch 2.5; there is one before
-    newer = has_both and find_spec("onnxscript") is not None
-    older: dict[str, Any] = {"dynamo": False} if has_both else {}
     try:
-        with _exporting(module), torch.no_grad():
-            if newer:
-                program: Any = torch.onnx.export(
-                    module, examples, dynamo=True, opset_version=NEWER_OPSET, verbose=False
-                )
-                return bytes(program.model_proto.SerializeToString())
-            file: Any = io.BytesIO()  # the older exporter takes it; its annotations say otherwise
-            torch.onnx.export(module, examples, file, opset_version=OPSET, **older)
-            return bytes(file.getvalue())
-    except ModuleNotFoundError as error:
-        raise UserError(f"exporting torch modules needs {error.name}: pip install {error.name}") from error
-    except Exception as error:  # the module is a stranger's code, and the exporter has many errors
-        what = f"{type(error).__name__}: {error}".partition("\n")[0]
-        cure = "" if newer else "; torch's newer exporter may know more: pip install onnxscript"
-        raise UserError(f"block {name} cannot be exported to ONNX: {what}{cure}") from error
+        return onnx_of(module, examples)
+    except UserError as error:
+        raise UserError(f"block {name}: {error}") from error
 
 
 def _examples(name: str, inputs: Any) -> Iterator[Any]:
@@ -168,24 +140,6 @@ def _examples(name: str, inputs: Any) -> Iterator[Any]:
             yield torch.zeros(tuple(one))
         else:
             raise UserError(f"block {name}: a shape is whole numbers from 1 on, not {one!r}")
-
-
-@contextmanager
-def _exporting(module: Any) -> Iterator[None]:
-    """The module in evaluation, torch silent; afterwards all is as it was."""
-    before = {part: part.training for part in module.modules()}
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    try:
-        module.eval()
-        log.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the older exporter is old
-            yield
-    finally:
-        log.setLevel(level)
-        for part, training in before.items():
-            part.training = training
 
 
 def _structure(graph: bytes) -> bytes:

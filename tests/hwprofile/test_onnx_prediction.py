@@ -12,57 +12,28 @@ import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
 
-from devices.rounds import Reading
 from hwprofile import places
 from hwprofile.cli import main
 from hwprofile.onnx_prediction import decomposed, fused
-from hwprofile.profile import Profile, ProfileWriter
 from hwprofile.profile_lines import Header
-from hwprofile.subjects import KERNELS_SUBJECT, KernelsSubject, calibration_network
+from hwprofile.subjects import KERNELS_SUBJECT, KernelsSubject
 from ponas_core.complexity import complexity
-from ponas_core.kernels import SAMPLING, Kernel, sample_kernels
+from ponas_core.kernels import SAMPLING, sample_kernels
 from ponas_core.onnx_graph import network_model
 from ponas_core.onnx_writer import INPUT
 from ponas_core.random_networks import FAMILIES, NetworkWriter, random_network
 from ponas_core.space_file import shipped_space, shipped_spaces
-from predictors.kernels import FusedKernel
-from tests.hwprofile.made_up import made_up_visit
-
-COUNT = 130
+from tests.hwprofile.made_up_kernels import COUNT, network_ms, write_kernels_profile
 
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def true_ms(kernel: FusedKernel) -> float:
-    return 0.002 + kernel.macs / 3e7 + (kernel.elements_in + kernel.elements_out) / 4e7
-
-
-def network_ms(model: onnx.ModelProto) -> float:
-    """A network takes a tenth less than its kernels alone."""
-    return 0.9 * sum(true_ms(kernel) for kernel in decomposed(model, "network").kernels)
-
-
 @pytest.fixture(scope="module")
 def kernels_profile(tmp_path_factory: pytest.TempPathFactory, cpu_header: Callable[[str], Header]) -> Path:
     """A finished profile of kernels on the made-up machine, with this machine's identity."""
-    subject, rng = KernelsSubject(COUNT, 1), np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("profiles") / f"cpu-{subject.name}.profile.jsonl"
-    times = {
-        name: true_ms(fused(Kernel.parse(name)))
-        if kind == "kernel"
-        else network_ms(calibration_network(name, 1))
-        for name, kind in subject.first().items()
-    }
-    with ProfileWriter(Profile(path, cpu_header(subject.name))) as writer:
-        for number in range(5):
-            for name, kind in subject.first().items():
-                visit = made_up_visit(times[name], rng, 0.005)
-                writer.reading(Reading(name, number + 1, visit), kind, number)
-            writer.append({"row": "round", "round": number, "conditions": [], "seconds": 1.0})
-        writer.append({"row": "end", "rounds": 5})
-    return path
+    return write_kernels_profile(tmp_path_factory.mktemp("profiles"), cpu_header)
 
 
 def small_network() -> onnx.ModelProto:
