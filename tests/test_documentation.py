@@ -46,6 +46,8 @@ NOT_RUN = {
     r"bench --space proxyless --inline": LONG,
     r"bench --space proxyless --runtime litert": LONG,
     r"validate --space proxyless": LONG,
+    r"specialize --space proxyless --scores macs --budget 5ms": LONG,
+    r"search proxyless --space digits": LONG,
     r"digits-search": "README's search under another name",
     r"--space cifar-tiny --data cifar": "needs CIFAR-10; " + LONG,
     r"bench --kernels --kernel-count 1000": LONG,
