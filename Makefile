@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # without the notices of pip: they hide what matters
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-all lint types wheel-check format clean
+.PHONY: demo test test-all lint types docs wheel-check format clean
 
 $(VENV)/core: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hwprofile needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)")'
@@ -15,7 +15,7 @@ $(VENV)/core: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev: $(VENV)/core
-	$(PIP) install --constraint constraints.txt --editable '.[litert,pytorch,search,tables]' --group test --group lint --group build
+	$(PIP) install --constraint constraints.txt --editable '.[litert,pytorch,search,tables]' --group test --group lint --group docs --group build
 	@touch $@
 
 # bench this computer's CPU, find the best network that takes 60 % of the most accurate one's time, measure it
@@ -36,6 +36,10 @@ lint: $(VENV)/dev
 types: $(VENV)/dev
 	$(BIN)/mypy
 
+# the documentation as a site: open site/index.html; a warning is an error
+docs: $(VENV)/dev
+	$(BIN)/python -m mkdocs build --strict --quiet
+
 # the wheel works away from the checkout
 wheel-check: $(VENV)/dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh .ci/wheel-check
@@ -45,4 +49,4 @@ format: $(VENV)/dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis

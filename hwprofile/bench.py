@@ -281,7 +281,7 @@ def bench_in_rounds(
             ) from error
         except AgentDied as error:
             raise DeviceUnreachable(
-                f"device {device.name}: {error}; what was measured is kept, the same command goes on"
+                f"device {device.name}: {error}; what was measured is kept", kept=path
             ) from error
         except DeviceError as error:
             raise DeviceUnreachable(f"device {device.name}: {error}") from error

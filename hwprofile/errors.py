@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class UserError(Exception):
-    """Something named well, but missing or unusable; the message says what to do."""
+    """Something named well, but missing or unusable; the message says what to do.
+
+    Args:
+        message: one sentence.
+        kept: a file that the command goes on with once the cause is gone; the command line says how.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, *, kept: Path | None = None) -> None:
+        """Store the sentence and the file."""
+        super().__init__(message)
+        self.kept = kept
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C while something was written that the same work goes on with.
+
+    Args:
+        kept: the file.
+    """
+
+    def __init__(self, kept: Path) -> None:
+        """Store the file."""
+        super().__init__()
+        self.kept = kept
 
 
 class BadInput(UserError):

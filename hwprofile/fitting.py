@@ -88,7 +88,15 @@ def suggest(
         UserError: a file is unusable, or more networks are wanted than there are candidates.
     """
     space = family_named(space_name)
-    description = Description.of(space, seed, sources_from(source_paths, space_name, seed, quiet=quiet))
+    sources = sources_from(source_paths, space_name, seed, quiet=quiet)
+    with display.progress("suggest", quiet=quiet) as progress:
+        progress.advance(0, 2, "describe the space")
+        description = Description.of(space, seed, sources)
+        progress.advance(1, 2, f"choose {count} of {CANDIDATES} networks")
+        return _most_telling(space, count, description, seed)
+
+
+def _most_telling(space: NetworkSpace, count: int, description: Description, seed: int) -> list[str]:
     rng = np.random.default_rng([seed, 1])
     drawn = {str(network): network for network in (space.sample(rng) for _ in range(CANDIDATES))}
     # a cell whose output does not depend on its input cannot be measured

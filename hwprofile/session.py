@@ -40,7 +40,7 @@ from hwprofile.catalog import (
 from hwprofile.device_check import Check
 from hwprofile.doctor import Diagnosis, diagnose
 from hwprofile.energy import SpaceEnergy
-from hwprofile.errors import BadInput, BudgetInfeasible, UserError
+from hwprofile.errors import BadInput, BudgetInfeasible, Interrupted, UserError
 from hwprofile.front import Front, front_of
 from hwprofile.known_devices import known_spec, user_registry
 from hwprofile.latency import SpaceLatency
@@ -197,6 +197,7 @@ class Session:
         Raises:
             UserError: a name or file is unusable, or `out` holds another device's profile.
             DeviceUnreachable: the device's agent cannot be started.
+            Interrupted: Ctrl-C; what was measured is kept.
             EnergyUnknown: energy is wanted, and the device does not tell any.
         """
         subject: Subject
@@ -218,7 +219,12 @@ class Session:
         if out is not None and fresh and out.exists():
             raise UserError(f"{out} exists: with --fresh give a new --out, or leave --out away")
         with self._progress(f"bench {subject.name}") as progress:
-            report = bench(self.device, subject, path, self.goal, progress, BenchOptions(energy=self.energy))
+            try:
+                report = bench(
+                    self.device, subject, path, self.goal, progress, BenchOptions(energy=self.energy)
+                )
+            except KeyboardInterrupt as error:
+                raise Interrupted(path) from error
         self._tell(report.profile.notice)
         if report.was_finished:
             self._tell(f"{path} was finished {places.age_in_words(path)} ago; measure anew with --fresh")
@@ -388,11 +394,16 @@ class Session:
             UserError: the file has no column `arch`, or a row names no network of the space.
         """
         space = space_named(space_name)
-        names, ops = ops_in(networks, space)
         latency, profile = self.latency(space, space_name, profile_path)
-        energy = self._space_energy(profile, space)
-        notes = {} if energy is None else {"energy_mj": energy.predict_ops(ops).tolist()}
-        return latencies_csv(names, *latency.predict_ops(ops), notes)
+        with self._progress("predict") as progress:
+            progress.advance(0, 3, f"read {networks}")
+            names, ops = ops_in(networks, space)
+            progress.advance(1, 3, f"{len(names)} networks")
+            energy = self._space_energy(profile, space)
+            notes = {} if energy is None else {"energy_mj": energy.predict_ops(ops).tolist()}
+            found = latency.predict_ops(ops)
+            progress.advance(2, 3, "write them down")
+            return latencies_csv(names, *found, notes)
 
     def predict_onnx(
         self, files: Sequence[Path], profile_path: Path | None

@@ -17,7 +17,7 @@ class CostTable:
     Attributes:
         name: what is counted, with its unit: `latency_ms`, `macs`, `params`, `stored_bytes`.
         fixed: cost of what every network has.
-        rows: rows[layer][op]; layers may have different numbers of ops.
+        rows: `rows[layer][op]`; layers may have different numbers of ops.
     """
 
     name: str

@@ -75,7 +75,7 @@ def k_best(scores: ScoreRows, limits: Sequence[Limit], k: int) -> tuple[Solution
     """The k architectures with the highest scores within all limits, the best first.
 
     Args:
-        scores: scores[layer][op], higher is better.
+        scores: `scores[layer][op]`, higher is better.
         limits: all of them hold; none is allowed.
         k: how many; fewer are returned where fewer hold the limits.
 

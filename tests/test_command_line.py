@@ -35,9 +35,9 @@ COMMANDS = {
     | {"--space", "--profile", "--scores", "--budget", "--measure", "--no-measure", "--out", "--seed"}
     | {"--search", "--data", "--fine-tune", "--strict", "--json"},
     "pareto": SESSION | {"--space", "--profile", "--scores", "--search", "--plot", "--no-plot", "--json"},
-    "suggest": {"--space", "--count", "--sources", "more_sources", "--seed", "--out"},
+    "suggest": {"--space", "--count", "--sources", "more_sources", "--seed", "--out", "-q", "--quiet"},
     "fit": {"--networks", "--profile", "--space", "--sources", "more_sources", "--model", "--interval"}
-    | {"--seed", "--out", "--onnx-out", "--json"},
+    | {"--seed", "--out", "--onnx-out", "-q", "--quiet", "--json"},
     "predict": SESSION
     | {"model_path", "--space", "--profile", "--kind", "--networks", "--onnx"}
     | {"--out", "--json"},

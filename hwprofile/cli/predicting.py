@@ -13,6 +13,7 @@ from hwprofile.cli.options import (
     OpenChoice,
     json_option,
     profile_option,
+    quiet_option,
     session_of,
     session_options,
     space_option,
@@ -65,6 +66,7 @@ KINDS = ("auto", "gp", "ridge", "boosting", "forest")
     type=click.Path(path_type=Path),
     help="Write the predictor as an ONNX graph too: features in, milliseconds out.",
 )
+@quiet_option
 @json_option
 def fit(
     networks_path: Path | None,
@@ -77,6 +79,7 @@ def fit(
     seed: int,
     out: Path,
     onnx_out: Path | None,
+    quiet: bool,
     as_json: bool,
 ) -> None:
     """Fit a latency predictor on measured networks, for `hwprofile predict MODEL`.
@@ -101,9 +104,9 @@ def fit(
         assert networks_path is not None
         measured = measured_networks(networks_path, space_name)
     sources = fitting.sources_from(
-        _sources(sources_path, more_sources), measured.space_name, seed, quiet=False
+        _sources(sources_path, more_sources), measured.space_name, seed, quiet=quiet
     )
-    saved = fitting.fit(measured, kind, interval, seed, sources, quiet=False)
+    saved = fitting.fit(measured, kind, interval, seed, sources, quiet=quiet)
     fitting.save(saved, out)
     if onnx_out is not None:
         fitting.export(saved, onnx_out)
@@ -125,6 +128,7 @@ def fit(
 @click.option(
     "--out", type=click.Path(path_type=Path), help="CSV file to write (column arch); default: print."
 )
+@quiet_option
 def suggest(
     space_name: str,
     count: int,
@@ -132,6 +136,7 @@ def suggest(
     more_sources: tuple[Path, ...],
     seed: int,
     out: Path | None,
+    quiet: bool,
 ) -> None:
     """Choose which networks to measure, so that their latencies tell most about all others.
 
@@ -145,7 +150,7 @@ def suggest(
     from hwprofile.networks_csv import architectures_csv
 
     files = _sources(sources_path, more_sources)
-    text = architectures_csv(fitting.suggest(space_name, count, files, seed, quiet=False))
+    text = architectures_csv(fitting.suggest(space_name, count, files, seed, quiet=quiet))
     if out is None:
         click.echo(text, nl=False)
     else:

@@ -69,7 +69,7 @@ class SearchFolder:
             table.save(self.scores)
         except OSError as error:
             raise UserError(
-                f"cannot write {self.scores}: {error.strerror}; make room, and the same command goes on"
+                f"cannot write {self.scores}: {error.strerror}; make room", kept=self.scores
             ) from error
 
     def trained(self) -> tuple[WeightsFile, ScoreTable]:
@@ -121,7 +121,7 @@ class Journal:
                 file.write("\n" * self._torn() + json.dumps(row) + "\n")
         except OSError as error:
             raise UserError(
-                f"cannot write {self.path}: {error.strerror}; make room, and the same command goes on"
+                f"cannot write {self.path}: {error.strerror}; make room", kept=self.path
             ) from error
 
     def _torn(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -229,7 +230,7 @@ def test_ctrl_c_ends_with_130_and_a_profile_that_can_be_resumed(
         except subprocess.TimeoutExpired:
             continue
     assert process.returncode == 130
-    assert b"the same command goes on" in errors
+    assert f"go on with: python -m {shlex.join(bench_command(tiny_toml, out)[2:])}\n".encode() in errors
     assert b"Traceback" not in errors
     assert not Profile.load(out).finished
 
