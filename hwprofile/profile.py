@@ -135,7 +135,7 @@ class Profile:
         elif kind in handlers:
             handlers[kind](row)
         else:
-            raise ValueError(f"unknown row {kind!r}")
+            raise ValueError(f"unknown row {kind!r:.80}")
 
     def _apply_visit(self, row: Mapping[str, Any]) -> None:
         name, number = text(row, "name"), whole(row, "round")
@@ -175,7 +175,7 @@ class Profile:
 
     def _apply_error(self, name: str, row: Mapping[str, Any]) -> None:
         if row["failure"] not in FAILURES:
-            raise ValueError(f"unknown failure {row['failure']!r}")
+            raise ValueError(f"unknown failure {row['failure']!r:.80}")
         self.errors.setdefault(name, []).append(text(row, "error"))
         self.timeouts[name] += row["failure"] == "timeout"
 

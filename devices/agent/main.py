@@ -221,8 +221,9 @@ def main(token: str) -> None:
             # at once: runtimes take their time to unload, and some crash over it
             os._exit(0)
         guard.begin(header.get("timeout_s"))
-        write(sink, *agent.answer(header, payload), number=header.get("number"))
+        answer, attached = agent.answer(header, payload)
         guard.end()
+        write(sink, answer, attached, header.get("number"))
 
 
 def write(sink: BinaryIO, header: frames.Header, payload: bytes, number: Any) -> None:

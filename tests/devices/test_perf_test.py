@@ -94,7 +94,9 @@ class TestPhoneWithoutPython(DeviceContract):
         with device.process(detailed=True) as process:
             assert running.software.items() <= process.software.items()
 
-    def test_cpu_time_is_told_at_one_thread(self, running: DeviceProcess, tiny: bytes) -> None:
+    def test_cpu_time_is_told_at_one_thread_where_the_caller_computes(
+        self, device: Device, running: DeviceProcess, tiny: bytes
+    ) -> None:
         # the tool tells the load of the whole process only
         running.load("graph", tiny)
         assert running.time("graph", 3).cpu_ns is None
