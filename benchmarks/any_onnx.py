@@ -20,10 +20,10 @@ import onnx
 
 from devices.schedule import Goal
 from hwprofile.bench import Subject, bench_in_rounds
+from hwprofile.chosen_device import chosen_device
 from hwprofile.display import SilentProgress, table
 from hwprofile.onnx_prediction import measured_kernels, model_of, predictions
 from hwprofile.profile import Profile
-from hwprofile.session import session_device
 from hwprofile.subjects import KernelsSubject, ModelsSubject
 from ponas_core.onnx_writer import INPUT
 from ponas_core.random_networks import NetworkWriter
@@ -127,7 +127,7 @@ _SQUEEZE = [(0.5, 224), (1.0, 128), (1.0, 224)]
 
 def measured(folder: Path, count: int, rounds: int) -> tuple[Profile, Profile]:
     """Profiles of kernels and of the networks, measured in turns."""
-    device, goal = session_device("cpu"), Goal(rounds=rounds, most_rounds=rounds + 1)
+    device, goal = chosen_device("cpu"), Goal(rounds=rounds, most_rounds=rounds + 1)
     files = folder / "networks"
     files.mkdir(parents=True, exist_ok=True)
     for name, model in networks().items():

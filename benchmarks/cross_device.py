@@ -41,11 +41,12 @@ from devices.statistics import interval
 from hwprofile import places
 from hwprofile.bench import bench_in_rounds
 from hwprofile.catalog import space_named
+from hwprofile.chosen_device import chosen_device
 from hwprofile.display import SilentProgress, table
 from hwprofile.errors import UserError
 from hwprofile.latency import SpaceLatency
 from hwprofile.profile import Profile
-from hwprofile.session import Session, session_device
+from hwprofile.session import Session
 from hwprofile.subjects import NetworksSubject
 from ponas_core.accuracies import published_accuracies
 from ponas_core.cell_traits import cell_traits
@@ -202,7 +203,7 @@ def _by_level(levels: Sequence[Level], times: Mapping[int, Mapping[int, float]],
 def device_of(text: str) -> Device:
     """This computer with a data type, or `RUNTIME:DTYPE`, one thread."""
     runtime, _, precision = text.rpartition(":")
-    return session_device("cpu", runtime=runtime or None, precision=precision)
+    return chosen_device("cpu", runtime=runtime or None, precision=precision)
 
 
 def measured_anew(devices: Sequence[Device], subject: NetworksSubject, goal: Goal) -> list[Profile]:

@@ -32,10 +32,11 @@ def hwprofile(*arguments: object) -> tuple[float, dict[str, Any]]:
 def in_process_s(out: Path, budgets_ms: list[float]) -> list[float]:
     """Seconds from a table to a file: solving, checking the best candidates on images, exporting, testing."""
     from hwprofile.budget import parse_budget
+    from hwprofile.chosen_device import chosen_device
     from hwprofile.learning.scores_and_weights import ScoresAndWeights
-    from hwprofile.session import Session, session_device
+    from hwprofile.session import Session
 
-    session = Session(session_device("cpu"), quiet=True)
+    session = Session(chosen_device("cpu"), quiet=True)
     source = ScoresAndWeights(search=out / "search", data="digits")
     seconds = []
     for budget_ms in budgets_ms:

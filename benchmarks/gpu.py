@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from hwprofile.chosen_device import chosen_device
 from hwprofile.display import table
 from hwprofile.profile import KINDS, Profile
-from hwprofile.session import Session, session_device, session_goal
+from hwprofile.session import Session, session_goal
 
 PROVIDERS = {
     "tensorrt": ["graph", "stream"],
@@ -36,7 +37,7 @@ PROVIDERS = {
 
 def validated(arguments: argparse.Namespace, provider: str) -> tuple[dict[str, Any], Profile]:
     """Bench a space with a provider, and hold its table against networks that it never saw."""
-    device = session_device(
+    device = chosen_device(
         arguments.device, runtime=arguments.runtime, provider=provider, precision=arguments.dtype
     )
     session = Session(device, session_goal(0.02, arguments.rounds))

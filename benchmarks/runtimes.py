@@ -27,9 +27,9 @@ import numpy as np
 from devices.runtimes.catalog import RUNTIMES
 from devices.schedule import Goal
 from hwprofile.bench import bench_in_rounds
+from hwprofile.chosen_device import chosen_device
 from hwprofile.display import SilentProgress, table
 from hwprofile.profile import Profile
-from hwprofile.session import session_device
 from hwprofile.subjects import ModelsSubject
 from ponas_core.onnx_graph import network_model
 from ponas_core.space_file import load_space
@@ -123,7 +123,7 @@ def own_ms(command: list[str], pattern: str) -> float:
 
 def measured(model: Path, runtime: str, provider: str, precision: str, folder: Path) -> Row:
     """One row of the table."""
-    device = session_device("cpu", runtime=runtime, provider=provider, precision=precision)
+    device = chosen_device("cpu", runtime=runtime, provider=provider, precision=precision)
     artefact = folder / f"{runtime}-{precision}"
     artefact.write_bytes(RUNTIMES[runtime].prepare(model.read_bytes(), precision, {}))
     tool = own_tool(runtime, provider, artefact)

@@ -23,6 +23,7 @@ from devices.agent_device import GRAPH_TIMEOUT_S
 from devices.device import Device
 from hwprofile.budget import EXAMPLES, parse_budget
 from hwprofile.catalog import space_named
+from hwprofile.chosen_device import chosen_device
 from hwprofile.errors import BadInput, BudgetInfeasible, DeviceUnreachable, UserError
 from hwprofile.front import Front
 from hwprofile.latency import SpaceLatency
@@ -32,7 +33,7 @@ from hwprofile.own_blocks import Block, BlocksSubject, Inputs
 from hwprofile.profile import Profile
 from hwprofile.recording import replay_device
 from hwprofile.result import Result
-from hwprofile.session import Session, session_device, session_goal
+from hwprofile.session import Session, session_goal
 from hwprofile.subjects import KernelsSubject
 from hwprofile.tables.values import LayerTable
 from hwprofile.validation import Validation
@@ -99,7 +100,7 @@ def device(
         UserError: no such device, runtime or setting; or a file is unusable.
         DeviceUnreachable: the device's preset still needs something.
     """
-    return session_device(
+    return chosen_device(
         name,
         runtime=runtime,
         provider=provider,
@@ -363,7 +364,7 @@ def predict_onnx(
 
 
 def _device(found: Device | str) -> Device:
-    return session_device(found) if isinstance(found, str) else found
+    return chosen_device(found) if isinstance(found, str) else found
 
 
 def _space(found: SearchSpace | str | Path) -> SearchSpace | str:

@@ -177,7 +177,7 @@ def check(name: str, runtime: str | None, provider: str | None, as_json: bool) -
 
 
 def _check(name: str, runtime: str | None, provider: str | None, *, as_json: bool) -> None:
-    from hwprofile.session import device_check
+    from hwprofile.chosen_device import device_check
 
     steps: list[Step] = []
     for step in device_check(name, runtime, provider).steps():

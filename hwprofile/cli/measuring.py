@@ -173,7 +173,7 @@ def doctor(strict: bool, as_json: bool, **options: Any) -> None:
     Example:
       hwprofile doctor
     """
-    from hwprofile.session import examine
+    from hwprofile.chosen_device import examine
 
     found = examine(device_of(options), quiet=options["quiet"])
     click.echo(json.dumps(found.to_json(), indent=1) if as_json else found.for_people())

@@ -206,9 +206,9 @@ def drawn(make: Callable[[bool], str], plot: bool | None) -> str:
 
 def device_of(options: dict[str, Any]) -> Device:
     """The device that the options of a command stand for."""
-    from hwprofile.session import session_device
+    from hwprofile.chosen_device import chosen_device
 
-    return session_device(
+    return chosen_device(
         options["device_name"],
         runtime=options["runtime"],
         provider=options["provider"],

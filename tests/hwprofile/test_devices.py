@@ -19,10 +19,10 @@ from devices.links.link import Link
 from devices.links.local import started
 from devices.registry import Registry, Spec
 from hwprofile import places
+from hwprofile.chosen_device import chosen_device
 from hwprofile.cli import main
 from hwprofile.known_devices import add
 from hwprofile.profile_lines import Header
-from hwprofile.session import session_device
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -57,10 +57,10 @@ def test_a_preset_is_configured_under_its_own_name(home: Path) -> None:
 def test_a_device_is_made_from_a_preset_under_another_name(home: Path) -> None:
     arguments = ("--preset", "pi", "--host", "10.0.0.7", "--port", 2222, "--runtime", "litert")
     assert run("devices", "add", "kitchen", *arguments, "--provider", "builtin")[0] == 0
-    found = session_device("kitchen")
+    found = chosen_device("kitchen")
     assert (found.name, found.settings.runtime, found.settings.provider) == ("kitchen", "litert", "builtin")
-    assert session_device("kitchen", provider="XNNPACK").settings.provider == "XNNPACK"
-    other = session_device("kitchen", runtime="onnxruntime").settings
+    assert chosen_device("kitchen", provider="XNNPACK").settings.provider == "XNNPACK"
+    other = chosen_device("kitchen", runtime="onnxruntime").settings
     assert (other.runtime, other.provider) == ("onnxruntime", "CPUExecutionProvider")
     assert (places.devices_path().stat().st_mode & 0o777) == 0o600
 
@@ -155,7 +155,7 @@ def test_a_broken_file_stops_its_devices_and_not_those_that_are_always_there(hom
         code, _, errors = run(*arguments)
         assert code == 1
         assert "a newer hwprofile wrote it: upgrade" in errors
-    assert session_device("cpu").name == "cpu"
+    assert chosen_device("cpu").name == "cpu"
     assert run("devices", "show", "cpu")[0] == 0
 
 

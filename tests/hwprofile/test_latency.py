@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from devices.rounds import Reading
+from hwprofile.chosen_device import chosen_device
 from hwprofile.errors import UserError
 from hwprofile.latency import SpaceLatency, raw_cost
 from hwprofile.profile import Profile, ProfileWriter
 from hwprofile.profile_lines import Header, ProfileError
-from hwprofile.session import Session, session_device
+from hwprofile.session import Session
 from hwprofile.subjects import SpaceSubject
 from ponas_core.score_table import macs_proxy
 from ponas_core.space_file import load_space, shipped_space
@@ -84,7 +85,7 @@ def test_a_profile_of_a_space_that_was_changed_since_is_not_continued(
     unfinished = "".join(out.read_text().splitlines(keepends=True)[:-1])
     out.write_text(unfinished)
     (tmp_path / "tiny.toml").write_text(TINY.replace("channels = 16", "channels = 24"))
-    session = Session(session_device("cpu"), quiet=True)
+    session = Session(chosen_device("cpu"), quiet=True)
     with pytest.raises(ProfileError, match=r"holds blocks that tiny lacks.*use --fresh"):
         session.bench(str(tmp_path / "tiny.toml"), out=out)
 

@@ -1,0 +1,109 @@
+"""The device that a person chose: a name, and what runs graphs there, and how."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.agent_device import GRAPH_TIMEOUT_S, AgentDevice
+from devices.catalog import built, settings_for
+from devices.device import Device
+from devices.engine_store import EngineStore
+from devices.runtimes.runtime import Unsupported
+from hwprofile import display, places, plugins
+from hwprofile.device_check import Check
+from hwprofile.doctor import Diagnosis, diagnose
+from hwprofile.errors import UserError
+from hwprofile.known_devices import known_spec, user_registry
+from hwprofile.recording import PREFIX, replay_device
+from hwprofile.subjects import standard_reference
+from hwprofile.tables import device as tables
+from hwprofile.tables.device import TableDevice
+
+
+def chosen_device(
+    name: str,
+    *,
+    runtime: str | None = None,
+    provider: str | None = None,
+    calibration_inputs: Path | None = None,
+    graph_timeout_s: float = GRAPH_TIMEOUT_S,
+    **settings: Any,
+) -> Device:
+    """The device of this name.
+
+    Args:
+        name: a known device; `replay:FILE`, whose settings are those of the recording; or `table:FILE`.
+        runtime: what runs the graphs; None for the device's own.
+        provider: how the runtime executes; None for the device's own, or else the runtime's first.
+        calibration_inputs: an .npz of inputs by name that set the ranges of int8.
+        graph_timeout_s: how long loading or timing one graph may take.
+        settings: further `Settings`: threads, batch, precision, cache.
+
+    Raises:
+        UserError: no such device, runtime or precision, or an unusable file.
+        DeviceUnreachable: the device's preset still needs something.
+    """
+    if name.startswith(PREFIX):
+        return replay_device(Path(name.removeprefix(PREFIX)))
+    if name.startswith(tables.PREFIX):
+        return TableDevice.from_file(Path(name.removeprefix(tables.PREFIX)))
+    inputs = {} if calibration_inputs is None else _calibration(calibration_inputs)
+    spec = known_spec(name)
+    if runtime in (None, spec.runtime):
+        runtime, provider = spec.runtime, provider or spec.provider
+    if runtime is not None:
+        plugins.need("hwprofile.runtimes", runtime)
+    try:
+        chosen = settings_for(runtime, provider, calibration=_digest(calibration_inputs), **settings)
+    except (KeyError, ValueError) as error:
+        raise UserError(str(error.args[0])) from error
+    try:
+        found = built(spec, chosen, inputs, graph_timeout_s)
+    except Unsupported as error:
+        raise UserError(f"device {name}: {error}") from error
+    except (LookupError, ValueError) as error:
+        raise UserError(str(user_registry().wrong(name, error))) from error
+    if isinstance(found, AgentDevice):
+        return replace(found, store=EngineStore(places.engines_folder()))
+    return found
+
+
+def _calibration(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is no usable .npz of inputs by name: {error}") from error
+
+
+def _digest(path: Path | None) -> str:
+    return "random" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+
+
+def examine(device: Device, *, quiet: bool) -> Diagnosis:
+    """What on a device will disturb a measurement.
+
+    Raises:
+        DeviceUnreachable: the device's agent cannot be started.
+    """
+    with display.progress("doctor", quiet=quiet) as progress:
+        return diagnose(device, standard_reference(), progress)
+
+
+def device_check(name: str, runtime: str | None, provider: str | None) -> Check:
+    """The walk that tries a device step by step.
+
+    Raises:
+        UserError: no such device, runtime or provider.
+        DeviceUnreachable: the device's preset still needs something.
+    """
+    device = chosen_device(name, runtime=runtime, provider=provider)
+    preset = None if name.startswith(PREFIX) else known_spec(name).preset
+    return Check(device, preset, standard_reference())
