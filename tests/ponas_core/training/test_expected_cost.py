@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,36 @@ def test_compiled_it_says_the_same() -> None:
     module, given = ExpectedCost(cost), probabilities(logits)
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
     assert float(compiled(given)) == pytest.approx(float(module(given)), rel=1e-12)
+
+
+class Searched(nn.Module):
+    """What a search trains: one distribution, and the table beside it."""
+
+    def __init__(self, cost: CostTable) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(len(cost.rows), len(cost.rows[0]), dtype=torch.float64))
+        self.cost = ExpectedCost(cost)
+
+    def forward(self) -> Tensor:
+        return self.cost(self.logits.softmax(-1))  # type: ignore[no-any-return] # a module's call is Any
+
+
+def test_it_works_in_a_model_that_several_processes_train(tmp_path: Path) -> None:
+    cost, _ = drawn([3, 3], 9)
+    place = f"file://{tmp_path / 'meeting'}"
+    torch.distributed.init_process_group("gloo", init_method=place, rank=0, world_size=1)
+    try:
+        model = nn.parallel.DistributedDataParallel(Searched(cost))
+        torch.autograd.backward(model())
+        found = model.module.logits.grad
+    finally:
+        torch.distributed.destroy_process_group()
+    alone = Searched(cost)
+    torch.autograd.backward(alone())
+    wanted = alone.logits.grad
+    assert found is not None
+    assert wanted is not None
+    assert torch.equal(found, wanted)
 
 
 def test_the_table_travels_with_the_model() -> None:
