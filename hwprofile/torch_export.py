@@ -60,14 +60,11 @@ def _has_newer(export: Any) -> bool | None:
 
 
 def _why(module: torch.nn.Module, error: Exception) -> str:
-    name = type(module).__name__
-    if importlib.util.find_spec("onnxscript") is None:
-        return f"torch cannot export {name} without onnxscript: pip install onnxscript ({_first_line(error)})"
-    return f"torch cannot export {name}: {_first_line(error)}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """What went wrong, and what may help: the module's own code, or an operator that an exporter lacks."""
+    what = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+    newer = importlib.util.find_spec("onnxscript") is not None
+    cure = "" if newer else "; torch's newer exporter may know more: pip install onnxscript"
+    return f"{type(module).__name__} cannot be exported to ONNX: {what}{cure}"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import math
 import pickletools
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -72,7 +73,9 @@ def read_pickled(data: bytes, where: str) -> dict[str, Any]:
             arrays of whole numbers.
     """
     try:
-        found = _Machine(len(data)).run(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of escapes that damage brought into a text
+            found = _Machine(len(data)).run(data)
         if not isinstance(found, dict):
             raise _Refused("something that is no dictionary")
         return {_text(key): _value(value) for key, value in found.items()}

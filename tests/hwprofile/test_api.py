@@ -309,7 +309,7 @@ def test_an_interrupted_call_goes_on_when_it_is_made_again(
             r"give the shape .*inputs=\{'a': \(1, 16, 32, 32\)\}",
         ),
         ({"a": nn.Linear(3, 3)}, {"b": (1, 3)}, "block a is a torch module: give the shape"),
-        ({"a": nn.Linear(3, 3)}, (1, 4), "block a cannot be exported to ONNX: .*Error: "),
+        ({"a": nn.Linear(3, 3)}, (1, 4), "block a: Linear cannot be exported to ONNX: .*Error: "),
         ({"a": nn.Linear(3, 3)}, (0, 3), "a shape is whole numbers from 1 on, not"),
         ({"a": nn.Linear(3, 3)}, "x", "a shape is whole numbers"),
         ({"a": "missing.onnx"}, None, "block a: cannot read missing.onnx: No such file"),

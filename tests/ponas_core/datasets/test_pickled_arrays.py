@@ -125,3 +125,10 @@ def test_a_damaged_file_gives_values_or_one_kind_of_error(data: st.DataObject) -
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(DatasetError):
         read_pickled(bytes(whole), "it")
+
+
+def test_an_escape_that_damage_brought_into_a_text_is_no_warning() -> None:
+    whole = written.python2_pickle({"labels": [1, 2], "data": np.zeros((2, 3), np.uint8)})
+    for place in range(len(whole)):
+        with contextlib.suppress(DatasetError):
+            read_pickled(whole[:place] + b"\\" + whole[place + 1 :], "it")
