@@ -50,7 +50,9 @@ COMMANDS = {
     "devices show": {"name", "--json"},
     "devices remove": {"name"},
     "devices check": {"name", "--runtime", "--provider", "--json"},
-    "export": DEVICE | {"--space", "--format", "--out", "--arch", "--seed", "--search", "--profile"},
+    "export": DEVICE
+    | {"--space", "--format", "--out", "--arch", "--seed", "--search", "--profile"}
+    | {"--model"},
 }
 
 

@@ -147,6 +147,12 @@ def pareto(
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of a network's random weights.")
 @search_option
 @profile_option
+@click.option(
+    "--model",
+    "model_path",
+    type=click.Path(path_type=Path),
+    help="Write the table that is nearest to this predictor of `hwprofile fit`, and say how far it is off.",
+)
 @device_options
 def export(
     space_name: str,
@@ -156,6 +162,7 @@ def export(
     seed: int,
     search_path: Path | None,
     profile_path: Path | None,
+    model_path: Path | None,
     **options: Any,
 ) -> None:
     """Write a network as an ONNX file, or the latency table of a space for other people's code.
@@ -166,7 +173,7 @@ def export(
     A table (--format) is the calibrated one that `hwprofile predict` adds up, in milliseconds, from the
     profile of the device: every entry is the corrected latency of a block. ofa-yaml has the keys of
     ProxylessNAS and Once-for-All, nni the mappings that NNI's expressions take; csv, npz and parquet hold
-    latencies by layer and op.
+    latencies by layer and op. Of another predictor (--model) it is the additive part.
 
     \b
     Examples:
@@ -179,16 +186,30 @@ def export(
     if form == "onnx":
         if arch is None:
             raise click.UsageError("give --arch, the network to write, or the --format of a latency table")
-        if profile_path is not None:
-            raise click.UsageError("--profile is for latency tables: give --format too")
+        if profile_path is not None or model_path is not None:
+            raise click.UsageError("--profile and --model are for latency tables: give --format too")
         click.echo(_exported(space_name, arch, out, seed, search_path, options["batch"]))
         return
     if arch is not None or search_path is not None:
         raise click.UsageError(
             f"--format {form} writes the table of a whole space: leave --arch and --search away"
         )
+    if model_path is not None:
+        if profile_path is not None:
+            raise click.UsageError("--model and --profile exclude each other")
+        click.echo(_exported_model(space_name, model_path, form, out))
+        return
     session = session_with_defaults(options)
     click.echo(session.export_table(space_name, profile_path, form, out))
+
+
+def _exported_model(space_name: str, model_path: Path, form: str, out: Path) -> str:
+    from hwprofile.catalog import space_named
+    from hwprofile.tables.export import export_table
+    from hwprofile.tables.projection import projected_table
+
+    table, words = projected_table(model_path, space_named(space_name))
+    return f"{export_table(table, form, out, model_path)}\n{words}"
 
 
 def _exported(space_name: str, arch: str, out: Path, seed: int, search_path: Path | None, batch: int) -> str:

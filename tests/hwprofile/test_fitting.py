@@ -264,3 +264,31 @@ def test_suggested_cells_can_be_measured_and_bad_sources_are_told(tmp_path: Path
         "cannot be a source: give a predictor of nasbench-macro made with --model gp or ridge"
         in result.stderr
     )
+
+
+def test_a_predictor_is_exported_as_the_nearest_table_and_told_how_far_it_is_off(tmp_path: Path) -> None:
+    measured, model, table = (tmp_path / name for name in ("measured.csv", "model.json", "table.csv"))
+    write_measured(measured, "nasbench-macro", 60)
+    on = ("--space", "nasbench-macro")
+    assert run("fit", "--networks", measured, *on, "--model", "ridge", "--out", model).exit_code == 0
+    result = run("export", *on, "--format", "csv", "--model", model, "--out", table)
+    assert result.exit_code == 0, result.output
+    assert "MAPE 0.0" in result.stdout  # a ridge over counts and stages is nearly a sum
+    found = run("predict", *on, "--device", f"table:{table}", "--networks", measured)
+    wanted = run("predict", model, "--networks", measured)
+    sums, predictions = (
+        [float(row["latency_ms"]) for row in csv.DictReader(output.stdout.splitlines())]
+        for output in (found, wanted)
+    )
+    np.testing.assert_allclose(sums, predictions, rtol=0.02)
+
+
+def test_a_predictor_of_another_space_is_no_table_of_this_one(tmp_path: Path) -> None:
+    measured, model = tmp_path / "measured.csv", tmp_path / "model.json"
+    write_measured(measured, "nasbench-macro", 30)
+    run("fit", "--networks", measured, "--space", "nasbench-macro", "--model", "ridge", "--out", model)
+    form = ("--format", "csv", "--out", tmp_path / "table.csv")
+    result = run("export", "--space", "digits", *form, "--model", model)
+    assert result.exit_code == 1
+    assert "predicts networks of nasbench-macro, not of digits" in result.stderr
+    assert run("export", "--space", "digits", *form, "--model", model, "--profile", "p").exit_code == 2
