@@ -39,8 +39,13 @@ def test_a_command_of_the_page_runs(line: str, home: Path, profiles: dict[str, P
     rng = np.random.default_rng(0)
     networks = [f'"{shipped_space("proxyless").sample(rng)}"' for _ in range(3)]
     (tmp_path / "nets.csv").write_text("\n".join(["arch", *networks]) + "\n")
+    measured = [f'"{shipped_space("nasbench-macro").sample(rng)}",{rng.uniform(1, 2)}' for _ in range(30)]
+    (tmp_path / "measured.csv").write_text("\n".join(["arch,latency_ms", *measured]) + "\n")
     arguments = shlex.split(line)[1:]
-    if "--device" not in arguments:  # benching is not what is tried here
+    if "--model" in arguments:
+        fit = ["fit", "--networks", "measured.csv", "--space", "nasbench-macro", "--out", "model.json"]
+        assert CliRunner().invoke(main, fit).exit_code == 0
+    elif arguments[0] != "fit" and "--device" not in arguments:  # benching is not what is tried here
         arguments += ["--profile", str(profiles[arguments[arguments.index("--space") + 1]])]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.stderr
