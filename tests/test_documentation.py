@@ -213,6 +213,26 @@ def prepare_ci(folder: Path) -> None:
     (folder / "net.onnx").rename(folder / "my_models" / "net.onnx")
 
 
+def prepare_hosts(folder: Path) -> None:
+    """A profile to plug in."""
+    made_up("cifar-tiny", folder / "mine.profile.jsonl")
+
+
+def prepare_report(folder: Path) -> None:
+    """One of everything that a report shows."""
+    for name in ("cpu", "before", "after"):
+        made_up("cifar-tiny", folder / f"{name}.profile.jsonl")
+    made_up("cifar-tiny")
+    desk = Desk(folder)
+    for line in (
+        "hwprofile specialize --profile cpu.profile.jsonl --no-measure --budget 60% --out demo",
+        "hwprofile search random --space cifar-tiny --evaluator tabular --evaluations 40 --out search",
+    ):
+        desk.run("", Step("command", line))
+    line = "hwprofile validate --profile cpu.profile.jsonl --networks 4 --processes 2 --json >validation.json"
+    desk.run("", Step("sh", line))
+
+
 def prepare_phone(folder: Path) -> None:
     """The program and the library that go to a phone."""
     for name in ("onnxruntime_perf_test", "libonnxruntime.so"):
@@ -223,8 +243,10 @@ PREPARED: dict[str, Callable[[Path], None]] = {
     "README.md": prepare_readme,
     "ci.md": prepare_ci,
     "devices-phone.md": prepare_phone,
+    "hosts.md": prepare_hosts,
     "own-search.md": prepare_own_search,
     "predictors.md": prepare_predictors,
+    "report.md": prepare_report,
     "tables.md": prepare_tables,
 }
 

@@ -196,12 +196,13 @@ def test_a_board_that_stays_away_is_given_up_and_the_same_command_goes_on(
     options = BenchOptions(patience=Patience((1, 2), (), slept.append))
     try:
         with pytest.raises(
-            DeviceUnreachable, match=r"device board: it is not reached: .*what was measured is kept, the same"
+            DeviceUnreachable, match=r"device board: it is not reached: .*what was measured is kept"
         ) as caught:
             bench(board(server), subject, out, QUICK, Leaving(), options)
     finally:
         server.listen()
     assert caught.value.exit_code == 6
+    assert caught.value.kept == out  # the command line says how to go on with it
     assert slept == [1, 2]
     kept = rows(out)
     assert any("wall_ns" in row for row in kept)
