@@ -91,7 +91,7 @@ def test_a_table_becomes_a_table_of_another_form(tiny_table: Path, tmp_path: Pat
         (
             ("export", "--arch", "000000", "--profile", "x", "--out", "x"),
             2,
-            "--profile is for latency tables",
+            "--profile and --model are for latency tables",
         ),
         (
             ("export", "--arch", "000000", "--format", "csv", "--out", "x"),
