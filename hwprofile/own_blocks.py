@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from devices.measurement import Graph
 from hwprofile.errors import UserError
-from hwprofile.profile import Kind, Profile
-from hwprofile.subjects import standard_reference
+from hwprofile.profile import Kind
+from hwprofile.subjects import GraphsAlone
 from hwprofile.torch_export import onnx_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ Inputs: TypeAlias = "Sequence[int] | torch.Tensor | Sequence[Sequence[int] | tor
 
 
 @dataclass(frozen=True)
-class BlocksSubject:
-    """Graphs by name: no space, no networks to pick.
+class BlocksSubject(GraphsAlone):
+    """Graphs by name.
 
     Attributes:
         name: `blocks-`, and a digest of what is measured.
@@ -64,31 +64,13 @@ class BlocksSubject:
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
         return cls(f"blocks-{digest.hexdigest()[:8]}", {name: graphs[name] for name in blocks})
 
-    @property
-    def space(self) -> None:
-        """There is none."""
-        return
-
-    @property
-    def inline(self) -> bool:
-        """There is nothing to find inside."""
-        return False
-
     def first(self) -> Mapping[str, Kind]:
         """Every block."""
         return dict.fromkeys(self.graphs, "model")
 
-    def choose(self, profile: Profile) -> Mapping[str, str]:
-        """Nothing more."""
-        return {}
-
     def graph(self, name: str, kind: Kind) -> Graph:
         """The block of this name."""
         return Graph(name, lambda: self.graphs[name])
-
-    def reference(self) -> Graph:
-        """A small block that stands for the machine, not for the blocks."""
-        return standard_reference()
 
 
 def _is_module(block: object) -> bool:

@@ -251,9 +251,31 @@ def _bytes(model: object) -> bytes:
     return model.SerializeToString()  # type: ignore[attr-defined, no-any-return]  # protobuf has no stubs
 
 
+class GraphsAlone:
+    """What subjects without a space have in common: no blocks to find inside, no networks to pick."""
+
+    @property
+    def space(self) -> None:
+        """There is none."""
+        return
+
+    @property
+    def inline(self) -> bool:
+        """There are no blocks to find inside."""
+        return False
+
+    def choose(self, profile: Profile) -> Mapping[str, str]:
+        """Nothing more."""
+        return {}
+
+    def reference(self) -> Graph:
+        """A small block that stands for the machine, not for what is measured."""
+        return standard_reference()
+
+
 @dataclass(frozen=True)
-class ModelsSubject:
-    """ONNX files of a user's own: no space, no networks to pick."""
+class ModelsSubject(GraphsAlone):
+    """ONNX files of a user's own."""
 
     name: str
     files: Mapping[str, Path]
@@ -283,32 +305,14 @@ class ModelsSubject:
         first = re.sub(r"[^A-Za-z0-9._-]", "_", paths[0].stem or paths[0].resolve().name)
         return cls(f"onnx-{first}-{digest.hexdigest()[:8]}", files)
 
-    @property
-    def space(self) -> None:
-        """There is none."""
-        return
-
-    @property
-    def inline(self) -> bool:
-        """There are no blocks to find inside."""
-        return False
-
     def first(self) -> Mapping[str, Kind]:
         """Every file."""
         return dict.fromkeys(self.files, "model")
-
-    def choose(self, profile: Profile) -> Mapping[str, str]:
-        """Nothing more."""
-        return {}
 
     def graph(self, name: str, kind: Kind) -> Graph:
         """The file of this name."""
         file = self.files[name]
         return Graph(name, cache(lambda: _read(file)))
-
-    def reference(self) -> Graph:
-        """A small block that stands for the machine, not for the files."""
-        return standard_reference()
 
 
 def standard_reference() -> Graph:
