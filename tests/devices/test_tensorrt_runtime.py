@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from devices.agent import tensorrt_runtime
+from devices.agent import cuda, tensorrt_runtime
 from devices.agent.cuda import CudaError
 from devices.agent.loaded import Loaded
 from devices.runtimes.runtime import Unsupported
@@ -42,6 +42,7 @@ def standing_in(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tensorrt_runtime, "_gpus", [])
         patch.setattr(tensorrt_runtime, "_logs", [])
+        patch.setattr(cuda, "_loaded", lambda: iter(()))  # other tests of this process loaded other stand-ins
         sys.path.insert(0, str(folder))
         sys.modules.pop("tensorrt", None)
         _before.append(_counted())
