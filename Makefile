@@ -15,7 +15,7 @@ $(VENV)/core: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev: $(VENV)/core
-	$(PIP) install --constraint constraints.txt --editable '.[litert,pytorch,search,tables]' --group test --group lint --group docs --group build
+	$(PIP) install --constraint constraints.txt --editable '.[fleet,litert,pytorch,search,tables]' --group test --group lint --group docs --group build
 	@touch $@
 
 # bench this computer's CPU, find the best network that takes 60 % of the most accurate one's time, measure it
