@@ -92,7 +92,7 @@ def _security(protocol: str) -> Security:
             raise ValueError("no certificates are configured")
     except (OSError, ValueError) as error:
         raise UserError(
-            f"tls:// needs the certificates of the fleet in Dask's configuration ({_why(error)}): docs/fleet.md"
+            f"tls:// needs certificates of the fleet in Dask's configuration ({_why(error)}): docs/fleet.md"
         ) from error
     return found
 
