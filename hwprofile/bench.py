@@ -16,7 +16,7 @@ from devices.diagnosis import board_findings
 from devices.measurement import Graph
 from devices.patience import Patience
 from devices.rounds import IdentityChanged, Round
-from devices.schedule import Goal, pending
+from devices.schedule import Goal, finished_by_counts, pending
 from hwprofile.errors import DeviceUnreachable, UserError
 from hwprofile.profile import Kind, Profile, ProfileWriter
 from hwprofile.profile_lines import Header, ProfileError
@@ -136,14 +136,23 @@ class _Bench:
         while True:
             if self.profile.chosen is None and self.profile.ends:
                 self._choose()
-            kinds, goal = self.kinds(), self.profile.header.goal
-            names = list(kinds)
-            waiting = pending(names, {name: self.profile.progress(name) for name in names}, goal)
+            kinds = self.kinds()
+            waiting = self._pending(list(kinds))
             if not waiting:
                 self.writer.append({"row": "end", "rounds": self.profile.current_round})
                 return
             self._round(waiting, kinds)
             yield
+
+    def _pending(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The graphs that the next round shall visit; disturbances are asked where counts do not decide."""
+        profile, goal = self.profile, self.profile.header.goal
+        finished = {
+            name: finished_by_counts(profile.successes[name], profile.failures[name], goal) for name in names
+        }
+        seen = {name: profile.progress(name) for name, known in finished.items() if known is None}
+        # one that has too few visits waits like one that nobody has visited
+        return pending([name for name in names if not finished[name]], seen, goal)
 
     def _choose(self) -> None:
         self.writer.append({"row": "chosen", "networks": dict(self.subject.choose(self.profile))})
@@ -169,9 +178,11 @@ class _Bench:
             powered=[self._graph(name, kinds[name]) for name in self._to_power(waiting, number)],
         )
         steps = len(waiting) * (1 if self.profile.header.energy is None else 2) + len(inside)
+        measured = self._measured_in(number)
         for reading in measuring.readings():
             self.writer.reading(reading, kinds.get(reading.graph, "block"), number)
-            self._tell(number, steps)
+            measured += not reading.is_reference
+            self._tell(number, measured, steps)
         seconds = time.monotonic() - started
         row = {"round": number, "conditions": measuring.conditions, "seconds": seconds}
         self.writer.append({"row": "round", **row})
@@ -188,12 +199,15 @@ class _Bench:
             self.graphs[name] = self.subject.graph(name, kind)
         return self.graphs[name]
 
-    def _tell(self, number: int, in_round: int) -> None:
-        goal = self.profile.header.goal
-        measured = sum(number in rounds for rounds in self.profile.visits.values())
-        measured += sum(number in rounds for rounds in self.profile.insides.values())
-        measured += sum(number in rounds for rounds in self.profile.energies.values())
-        rounds = max(goal.rounds + 1, number + 1)
+    def _measured_in(self, number: int) -> int:
+        """How much a round that goes on has measured already."""
+        measured: Sequence[Mapping[str, Mapping[int, object]]] = (
+            self.profile.visits, self.profile.insides, self.profile.energies,
+        )  # fmt: skip
+        return sum(number in rounds for by_name in measured for rounds in by_name.values())
+
+    def _tell(self, number: int, measured: int, in_round: int) -> None:
+        rounds = max(self.profile.header.goal.rounds + 1, number + 1)
         self.progress.advance(
             number * in_round + measured,
             rounds * in_round,

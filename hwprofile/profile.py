@@ -78,6 +78,10 @@ class Profile:
         self.references: dict[int, list[Visit]] = {}
         self.reference_name: str | None = None
         self.ends: dict[int, RoundEnd] = {}
+        self.current_round = 0  # in flight, or the next one
+        self.successes: Counter[str] = Counter()  # visits of each graph in rounds that have ended
+        self.failures: Counter[str] = Counter()  # likewise those that failed
+        self._in_flight: dict[int, list[str]] = {}
         self.chosen: dict[str, str] | None = None
         self.finished = False
         self.last_process = 0
@@ -102,11 +106,12 @@ class Profile:
         Raises:
             ProfileError: missing, empty, too large, of another version, or garbled at a line.
         """
-        lines = list(read_lines(path))
-        if not lines:
+        lines = read_lines(path)
+        first = next(lines, None)
+        if first is None:
             raise ProfileError(f"{path} is empty; delete it, or measure anew with --fresh")
-        profile = cls(path, read_header(path, lines[0]))
-        for number, line in enumerate(lines[1:], start=2):
+        profile = cls(path, read_header(path, first))
+        for number, line in enumerate(lines, start=2):
             if not line.endswith(b"\n"):  # only the last line can lack its end; a writer will cut it off
                 profile.notice = f"{path}: the last line was torn by an interruption and is dropped"
                 break
@@ -148,6 +153,9 @@ class Profile:
         else:
             of_graph[number] = Visit.from_json(row)
             self.timed_s += sum(row["wall_ns"]) / 1e9
+        self._in_flight.setdefault(number, []).append(name)
+        if number in self.ends:
+            self._count_visits(number)
         self.kinds[name] = row["row"]
         self.last_process = max(self.last_process, whole(row, "process"))
 
@@ -199,7 +207,14 @@ class Profile:
             raise ValueError(f"seconds is no length of time: {seconds!r:.80}")
         conditions = tuple(checked(state, "conditions") for state in states)
         self.ends[number] = RoundEnd(number, conditions, float(seconds))
+        self.current_round = max(self.current_round, number + 1)
+        self._count_visits(number)
         self._disturbances = self._energy_disturbances = {}
+
+    def _count_visits(self, number: int) -> None:
+        """Count the visits of a round that has ended."""
+        for name in self._in_flight.pop(number, ()):
+            (self.failures if self.visits[name][number] is None else self.successes)[name] += 1
 
     def _apply_end(self, row: Mapping[str, Any]) -> None:
         self.finished = True
@@ -212,11 +227,6 @@ class Profile:
     def of_kind(self, kind: Kind) -> tuple[str, ...]:
         """Names of the measured graphs of one kind."""
         return tuple(name for name, found in self.kinds.items() if found == kind)
-
-    @property
-    def current_round(self) -> int:
-        """The round in flight, or the next one; rounds count from 0."""
-        return max(self.ends, default=-1) + 1
 
     @property
     def disturbances(self) -> Mapping[int, tuple[Disturbance, ...]]:
