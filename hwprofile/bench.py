@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -16,63 +16,11 @@ from devices.diagnosis import board_findings
 from devices.measurement import Graph
 from devices.patience import Patience
 from devices.rounds import IdentityChanged, Round
-from devices.schedule import Goal, pending
+from devices.schedule import Goal
+from hwprofile.bench_plan import BenchPlan, Progress, Subject
 from hwprofile.errors import DeviceUnreachable, UserError
-from hwprofile.profile import Kind, Profile, ProfileWriter
+from hwprofile.profile import Profile, ProfileWriter
 from hwprofile.profile_lines import Header, ProfileError
-
-INSIDE = "inside"
-"""Role of the networks that are run under the runtime's own profiler too."""
-
-
-class Progress(Protocol):
-    """Where a walk tells how far it is."""
-
-    def advance(self, done: int, total: int, text: str) -> None:
-        """`done` of about `total` steps; `text` says what is going on."""
-        ...
-
-    def notice(self, text: str) -> None:
-        """Something that people should know at once."""
-        ...
-
-
-class Subject(Protocol):
-    """What is benched: named graphs, some of which may depend on the first round's result."""
-
-    @property
-    def name(self) -> str:
-        """Short name for the file of the profile."""
-        ...
-
-    @property
-    def space(self) -> str | None:
-        """Name or file of the search space; None where there is none."""
-        ...
-
-    def first(self) -> Mapping[str, Kind]:
-        """Names of the graphs of the first round."""
-        ...
-
-    @property
-    def inline(self) -> bool:
-        """Whether times inside networks are wanted."""
-        ...
-
-    def choose(self, profile: Profile) -> Mapping[str, str]:
-        """Networks to measure from the second round on, with their roles, given the first round.
-
-        Those in the role `INSIDE`, and canaries, are looked into as well where `inline` is wanted.
-        """
-        ...
-
-    def graph(self, name: str, kind: Kind) -> Graph:
-        """The graph of this name."""
-        ...
-
-    def reference(self) -> Graph:
-        """The thermometer."""
-        ...
 
 
 class EnergyUnknown(UserError):
@@ -114,67 +62,43 @@ class BenchReport:
 @dataclass
 class _Bench:
     device: Device
-    subject: Subject
-    writer: ProfileWriter
+    plan: BenchPlan
     progress: Progress
     rng: np.random.Generator
     patience: Patience
-    graphs: dict[str, Graph] = field(default_factory=dict)
 
     @property
     def profile(self) -> Profile:
-        return self.writer.profile
-
-    def kinds(self) -> dict[str, Kind]:
-        kinds = dict(self.subject.first())
-        for name in self.profile.chosen or {}:
-            kinds.setdefault(name, "network")
-        return kinds
+        return self.plan.profile
 
     def rounds(self) -> Iterator[None]:
         """Measure until nothing waits; pauses after every round."""
-        while True:
-            if self.profile.chosen is None and self.profile.ends:
-                self._choose()
-            kinds, goal = self.kinds(), self.profile.header.goal
-            names = list(kinds)
-            waiting = pending(names, {name: self.profile.progress(name) for name in names}, goal)
-            if not waiting:
-                self.writer.append({"row": "end", "rounds": self.profile.current_round})
-                return
-            self._round(waiting, kinds)
+        while waiting := self.plan.waiting():
+            self._round(waiting)
             yield
+        self.plan.end()
 
-    def _choose(self) -> None:
-        self.writer.append({"row": "chosen", "networks": dict(self.subject.choose(self.profile))})
-
-    def _round(self, waiting: Sequence[str], kinds: Mapping[str, Kind]) -> None:
+    def _round(self, waiting: Sequence[str]) -> None:
         """Measure what this round still lacks, and close it."""
-        number, started = self.profile.current_round, time.monotonic()
-        to_time = _lacking(self.profile.visits, waiting, number)
-        roles = (self.profile.chosen or {}) if self.profile.header.inline else {}
-        inside = [name for name in waiting if roles.get(name) in (INSIDE, "canary")]
+        number, started, kinds = self.profile.current_round, time.monotonic(), self.plan.kinds()
+        inside = self.plan.to_look_into(waiting)
         measuring = Round(
             self.device,
-            [self._graph(name, kinds[name]) for name in to_time],
-            self.subject.reference(),
+            self._graphs(_lacking(self.profile.visits, waiting, number)),
+            self.plan.subject.reference(),
             self.rng,
             self.profile.last_process + 1,
-            profiled=[
-                self._graph(name, "network") for name in _lacking(self.profile.insides, inside, number)
-            ],
+            profiled=self._graphs(_lacking(self.profile.insides, inside, number)),
             identity=self.profile.header.identity,
             patience=self.patience,
             tell=self.progress.notice,
-            powered=[self._graph(name, kinds[name]) for name in self._to_power(waiting, number)],
+            powered=self._graphs(self._to_power(waiting, number)),
         )
         steps = len(waiting) * (1 if self.profile.header.energy is None else 2) + len(inside)
         for reading in measuring.readings():
-            self.writer.reading(reading, kinds.get(reading.graph, "block"), number)
+            self.plan.writer.reading(reading, kinds.get(reading.graph, "block"), number)
             self._tell(number, steps)
-        seconds = time.monotonic() - started
-        row = {"round": number, "conditions": measuring.conditions, "seconds": seconds}
-        self.writer.append({"row": "round", **row})
+        self.plan.end_round(number, measuring.conditions, time.monotonic() - started)
 
     def _to_power(self, waiting: Sequence[str], number: int) -> list[str]:
         """The graphs whose energy this round still lacks; what failed in it is left alone."""
@@ -183,10 +107,8 @@ class _Bench:
         failed = {name for name in waiting if self.profile.visits.get(name, {}).get(number, 0) is None}
         return [name for name in _lacking(self.profile.energies, waiting, number) if name not in failed]
 
-    def _graph(self, name: str, kind: Kind) -> Graph:
-        if name not in self.graphs:
-            self.graphs[name] = self.subject.graph(name, kind)
-        return self.graphs[name]
+    def _graphs(self, names: Sequence[str]) -> list[Graph]:
+        return [self.plan.graph(name) for name in names]
 
     def _tell(self, number: int, in_round: int) -> None:
         goal = self.profile.header.goal
@@ -273,7 +195,8 @@ def bench_in_rounds(
         try:
             with ProfileWriter(profile) as writer:
                 rng = np.random.default_rng([options.seed, profile.current_round])
-                yield from _Bench(device, subject, writer, progress, rng, options.patience).rounds()
+                plan = BenchPlan(subject, writer)
+                yield from _Bench(device, plan, progress, rng, options.patience).rounds()
         except IdentityChanged as error:
             raise ProfileError(
                 f"device {device.name}: {error}: measurements of two do not mix. What was measured is "

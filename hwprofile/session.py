@@ -16,11 +16,11 @@ from hwprofile.bench import (
     BenchOptions,
     BenchReport,
     EnergyUnknown,
-    Subject,
     bench,
     check_fits,
     device_header,
 )
+from hwprofile.bench_plan import Subject
 from hwprofile.budget import Budget
 from hwprofile.catalog import (
     default_table,
