@@ -19,8 +19,9 @@ from devices.rounds import IdentityChanged, Round
 from devices.schedule import Goal
 from hwprofile.bench_plan import BenchPlan, Progress, Subject
 from hwprofile.errors import DeviceUnreachable, UserError
-from hwprofile.profile import Profile, ProfileWriter
+from hwprofile.profile import Profile
 from hwprofile.profile_lines import Header, ProfileError
+from hwprofile.profile_writer import ProfileWriter
 
 
 class EnergyUnknown(UserError):

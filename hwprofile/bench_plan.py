@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from devices.measurement import Graph
 from devices.schedule import pending
-from hwprofile.profile import Kind, Profile, ProfileWriter
+from hwprofile.profile import Kind, Profile
+from hwprofile.profile_writer import ProfileWriter
 
 INSIDE = "inside"
 """Role of the networks that are run under the runtime's own profiler too."""

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from devices.device import identity_differences
 from devices.measurement import NodeTimes
 from devices.rounds import Reading
-from hwprofile.profile import Profile, ProfileWriter
+from hwprofile.profile import Profile
 from hwprofile.profile_lines import LARGEST_LINE_BYTES, Header, ProfileError
+from hwprofile.profile_writer import ProfileWriter
 from tests.hwprofile.made_up import made_up_visit
 
 ROUND_END: dict[str, object] = {"row": "round", "conditions": [], "seconds": 1.0}
