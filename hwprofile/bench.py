@@ -10,22 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from devices.connection import AgentDied, DeviceError, NoEnergySource
-from devices.device import Device, identity_differences
+from devices.connection import AgentDied, DeviceError
+from devices.device import Device
 from devices.diagnosis import board_findings
 from devices.measurement import Graph
 from devices.patience import Patience
 from devices.rounds import IdentityChanged, Round
 from devices.schedule import Goal
 from hwprofile.bench_plan import BenchPlan, Progress, Subject
-from hwprofile.errors import DeviceUnreachable, UserError
+from hwprofile.errors import DeviceUnreachable
+from hwprofile.fleet.bench import FleetBench
+from hwprofile.fleet.device import Benched, FleetDevice
+from hwprofile.matching import check_fits, device_header
 from hwprofile.profile import Profile
-from hwprofile.profile_lines import Header, ProfileError
+from hwprofile.profile_lines import ProfileError
 from hwprofile.profile_writer import ProfileWriter
-
-
-class EnergyUnknown(UserError):
-    """Energy is wanted, and nothing on the device tells any; the message says what would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ def _lacking(had: Mapping[str, Mapping[int, Any]], names: Sequence[str], number:
 
 
 def bench(
-    device: Device,
+    device: Benched,
     subject: Subject,
     path: Path,
     goal: Goal,
@@ -166,7 +165,7 @@ def exhausted(rounds: Generator[None, None, BenchReport]) -> BenchReport:
 
 
 def bench_in_rounds(
-    device: Device,
+    device: Benched,
     subject: Subject,
     path: Path,
     goal: Goal,
@@ -197,7 +196,11 @@ def bench_in_rounds(
             with ProfileWriter(profile) as writer:
                 rng = np.random.default_rng([options.seed, profile.current_round])
                 plan = BenchPlan(subject, writer)
-                yield from _Bench(device, plan, progress, rng, options.patience).rounds()
+                if isinstance(device, FleetDevice):
+                    boards, seed = device.boards, options.seed
+                    yield from FleetBench(boards, plan, progress, seed, options.patience).rounds()
+                else:
+                    yield from _Bench(device, plan, progress, rng, options.patience).rounds()
         except IdentityChanged as error:
             raise ProfileError(
                 f"device {device.name}: {error}: measurements of two do not mix. What was measured is "
@@ -220,33 +223,6 @@ def _reads_energy(begun: Profile | None) -> bool:
     return begun is not None and not begun.finished and begun.header.energy is not None
 
 
-def check_fits(profile: Profile, header: Header, cure: str = "use --fresh, or another --out") -> None:
-    """Raise ProfileError where a profile was measured on another device, subject or with other settings.
-
-    Args:
-        profile: what was measured.
-        header: what a profile measured now would say of itself.
-        cure: what to do where they differ.
-    """
-    if profile.header.subject != header.subject:
-        raise ProfileError(f"{profile.path} holds {profile.header.subject}, not {header.subject}: {cure}")
-    differences = identity_differences(profile.header.identity, header.identity)
-    if header.inline and not profile.header.inline:
-        raise ProfileError(f"{profile.path} was begun without --inline: {cure}")
-    if header.energy is not None and profile.header.energy is None:
-        raise ProfileError(f"{profile.path} was begun without --energy: {cure}")
-    sources = [found.energy.name for found in (profile.header, header) if found.energy is not None]
-    if len(set(sources)) > 1:
-        raise ProfileError(
-            f"{profile.path} has its energy from {sources[0]}, and this device tells {sources[1]}: {cure}"
-        )
-    if differences:
-        raise ProfileError(
-            f"{profile.path} was measured elsewhere or otherwise ({'; '.join(differences)}, "
-            f"profile / this device): {cure}"
-        )
-
-
 def _check_blocks(profile: Profile, subject: Subject) -> None:
     """Raise ProfileError where a profile holds blocks of another space of the same name."""
     foreign = [name for name in profile.of_kind("block") if name not in subject.first()]
@@ -255,39 +231,3 @@ def _check_blocks(profile: Profile, subject: Subject) -> None:
             f"{profile.path} holds blocks that {subject.name} lacks, such as {foreign[0]}; if the space was "
             "changed since, use --fresh, or another --out"
         )
-
-
-def device_header(
-    device: Device,
-    subject: str,
-    space: str | None = None,
-    goal: Goal = Goal(),
-    *,
-    inline: bool = False,
-    detailed: bool = False,
-    energy: bool = False,
-) -> Header:
-    """The header that a profile of this subject measured on this device now would have.
-
-    Args:
-        device: where.
-        subject: name of the space, or of other graphs.
-        space: name or file of the space.
-        goal: precision and rounds aimed at.
-        inline: whether times inside networks are wanted.
-        detailed: whether `software` shall tell what only the imported runtime knows.
-        energy: whether the energy of graphs is wanted too.
-
-    Raises:
-        DeviceUnreachable: the device's agent cannot be started.
-        EnergyUnknown: energy is wanted, and the device does not tell any.
-    """
-    try:
-        with device.process(detailed=detailed) as process:
-            source = process.energy_source() if energy else None
-            identity, software = process.identity, process.software
-            return Header(device.name, subject, space, identity, software, goal, inline, energy=source)
-    except NoEnergySource as error:
-        raise EnergyUnknown(f"{error}; what gives one: docs/energy.md") from error
-    except DeviceError as error:
-        raise DeviceUnreachable(f"device {device.name}: {error}") from error

@@ -97,6 +97,21 @@ class BenchPlan:
         names = list(self.kinds())
         return pending(names, {name: self.profile.progress(name) for name in names}, self.profile.header.goal)
 
+    def wanted(self, flying: Mapping[str, int]) -> list[str]:
+        """Those of the waiting graphs that another round shall measure while others are under way.
+
+        Rounds beyond the fewest that are wanted come one by one: each tells whether the next is needed.
+
+        Args:
+            flying: by graph, how many rounds that hold it are under way.
+        """
+        fewest, profile = self.profile.header.goal.rounds, self.profile
+        return [
+            name
+            for name in self.waiting()
+            if not (count := flying.get(name, 0)) or len(profile.progress(name).clean) + count < fewest
+        ]
+
     def to_look_into(self, waiting: Sequence[str]) -> list[str]:
         """Those of the waiting graphs that are run under the runtime's own profiler too."""
         roles = (self.profile.chosen or {}) if self.profile.header.inline else {}

@@ -81,6 +81,7 @@ class Profile:
         self.chosen: dict[str, str] | None = None
         self.finished = False
         self.last_process = 0
+        self.last_round = -1
         self.timed_s = 0.0
         self.notice: str | None = None
         self._disturbances: dict[int, tuple[Disturbance, ...]] = {}
@@ -138,8 +139,15 @@ class Profile:
         else:
             raise ValueError(f"unknown row {kind!r:.80}")
 
+    def _place(self, row: Mapping[str, Any]) -> int:
+        """The round of a row, and where the numbers of rounds and processes stand by it."""
+        number = whole(row, "round")
+        self.last_round = max(self.last_round, number)
+        self.last_process = max(self.last_process, whole(row, "process"))
+        return number
+
     def _apply_visit(self, row: Mapping[str, Any]) -> None:
-        name, number = text(row, "name"), whole(row, "round")
+        name, number = text(row, "name"), self._place(row)
         of_graph = self.visits.setdefault(name, {})
         if number in of_graph:
             raise ValueError(f"{name} was measured twice in round {number}")
@@ -150,10 +158,9 @@ class Profile:
             of_graph[number] = Visit.from_json(row)
             self.timed_s += sum(row["wall_ns"]) / 1e9
         self.kinds[name] = row["row"]
-        self.last_process = max(self.last_process, whole(row, "process"))
 
     def _apply_inside(self, row: Mapping[str, Any]) -> None:
-        name, number = text(row, "name"), whole(row, "round")
+        name, number = text(row, "name"), self._place(row)
         of_graph = self.insides.setdefault(name, {})
         if number in of_graph:
             raise ValueError(f"{name} was looked into twice in round {number}")
@@ -161,10 +168,9 @@ class Profile:
         of_graph[number] = None if failed else NodeTimes.from_json(row)
         if failed:
             self._apply_error(name, row)
-        self.last_process = max(self.last_process, whole(row, "process"))
 
     def _apply_energy(self, row: Mapping[str, Any]) -> None:
-        name, number = str(row["name"]), int(row["round"])
+        name, number = text(row, "name"), self._place(row)
         of_graph = self.energies.setdefault(name, {})
         if number in of_graph:
             raise ValueError(f"the energy of {name} was read twice in round {number}")
@@ -172,7 +178,6 @@ class Profile:
         of_graph[number] = None if failed else EnergyVisit.from_json(row)
         if failed:
             self._apply_error(name, row)
-        self.last_process = max(self.last_process, int(row["process"]))
 
     def _apply_error(self, name: str, row: Mapping[str, Any]) -> None:
         if row["failure"] not in FAILURES:
@@ -182,8 +187,7 @@ class Profile:
 
     def _apply_reference(self, row: Mapping[str, Any]) -> None:
         self.reference_name = text(row, "name")
-        self.references.setdefault(whole(row, "round"), []).append(Visit.from_json(row))
-        self.last_process = max(self.last_process, whole(row, "process"))
+        self.references.setdefault(self._place(row), []).append(Visit.from_json(row))
 
     def _apply_chosen(self, row: Mapping[str, Any]) -> None:
         chosen = row["networks"]
@@ -193,6 +197,7 @@ class Profile:
 
     def _apply_round(self, row: Mapping[str, Any]) -> None:
         number = whole(row, "round")
+        self.last_round = max(self.last_round, number)
         states, seconds = row["conditions"], row["seconds"]
         if not isinstance(states, list):
             raise ValueError("conditions are no list")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -18,6 +18,8 @@ PREFIX = "hwprofile-"
 """Begins the names of the resources that workers offer: `hwprofile-jetson=1`."""
 EVALUATION = f"{PREFIX}evaluation"
 """The resource of workers that evaluate networks."""
+_SEEN = "hwprofile-members"
+"""Topic of the scheduler's log."""
 SILENT_S = 20.0
 """A worker tells of itself every few seconds; after so long without, something is wrong with it."""
 
@@ -64,6 +66,31 @@ def members(client: Client) -> list[Member]:
         for address, told in client.scheduler_info(n_workers=-1)["workers"].items()
     ]
     return sorted((member for member in found if member.offers), key=lambda member: member.name)
+
+
+def lost_members(client: Client, present: Sequence[Member]) -> list[Member]:
+    """Those that were seen and vanished without being stopped, as far as the scheduler remembers.
+
+    A scheduler forgets the name of a worker with the worker; so those that are seen are noted in its log.
+
+    Args:
+        client: asks the scheduler.
+        present: who is there now; noted for the next time.
+    """
+    noted: dict[str, tuple[str, list[str]]] = {
+        note["address"]: (note["name"], note["offers"]) for _, note in client.get_events(_SEEN)
+    }
+    for member in present:
+        if member.address not in noted:
+            note = {"address": member.address, "name": member.name, "offers": list(member.offers)}
+            client.log_event(_SEEN, note)
+    back = {member.name for member in present}
+    found = {}
+    for when, event in client.get_events("all"):
+        name, offers = noted.get(event.get("worker"), ("", []))
+        if event.get("action") == "remove-worker" and not event.get("expected") and name not in {"", *back}:
+            found[name] = Member(name, event["worker"], tuple(offers), "lost", time.time() - when)
+    return sorted(found.values(), key=lambda member: member.name)
 
 
 def _member(address: str, told: Mapping[str, Any], *, is_busy: bool) -> Member:

@@ -183,7 +183,7 @@ def test_two_writers_of_one_profile_are_kept_apart(tmp_path: Path, header: Heade
     path = tmp_path / "p.jsonl"
     write_small(path, header)
     code = (
-        "import sys; from pathlib import Path; from hwprofile.profile import *\n"
+        "import sys; from pathlib import Path; from hwprofile.profile_writer import *\n"
         "try:\n with ProfileWriter(Profile.load(Path(sys.argv[1]))): pass\n"
         "except ProfileError as error: print(error)"
     )
