@@ -19,7 +19,8 @@ import numpy as np
 import onnx
 
 from devices.schedule import Goal
-from hwprofile.bench import Subject, bench_in_rounds
+from hwprofile.bench import bench_in_rounds
+from hwprofile.bench_plan import Subject
 from hwprofile.chosen_device import chosen_device
 from hwprofile.display import SilentProgress, table
 from hwprofile.onnx_prediction import measured_kernels, model_of, predictions

@@ -68,7 +68,7 @@ def run_budget(
     space = subject.definition
     latency = SpaceLatency.from_profile(profile, space)
     specializer = Specializer(latency, scores, [Budget(f"{budget_ms}ms", "latency_ms", budget_ms)])
-    verifier = Verifier(session.device, subject, profile, SilentProgress())
+    verifier = Verifier(session.one_device, subject, profile, SilentProgress())
     outcome = specializer.from_measurements(verifier).outcome
     assert outcome is not None
     winners = {

@@ -24,9 +24,9 @@ import numpy as np
 from benchmarks.published import published
 from devices.catalog import device
 from devices.settings import Settings
-from hwprofile.bench import device_header
 from hwprofile.description import Description
 from hwprofile.latency import SpaceLatency
+from hwprofile.matching import device_header
 from ponas_core.space_file import shipped_space
 from tests.hwprofile.made_up import write_made_up_profile
 

@@ -58,17 +58,18 @@ class Verdict:
     summary: Summary | None
 
 
-def verdict(progress: Progress, precision: float) -> Verdict:
+def verdict(progress: Progress, precision: float, boards_half_width: float = 0.0) -> Verdict:
     """What a graph's row ends as.
 
     Args:
         progress: what is known of it.
         precision: wanted relative half width of the interval.
+        boards_half_width: what boards that differ add to the interval, relative.
     """
     usable = progress.usable
     if not usable:
         return Verdict("timeout" if progress.timeouts else "failed", None)
-    summary = summarise(usable)
+    summary = summarise(usable).widened(boards_half_width)
     if _mostly("throttled", progress):
         return Verdict("throttled", summary)
     if _mostly("canary", progress) or np.mean([is_contended(visit) for visit in usable]) > 0.5:

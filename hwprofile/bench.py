@@ -4,79 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from devices.connection import AgentDied, DeviceError, NoEnergySource
-from devices.device import Device, identity_differences
+from devices.connection import AgentDied, DeviceError
+from devices.device import Device
 from devices.diagnosis import board_findings
 from devices.measurement import Graph
 from devices.patience import Patience
 from devices.rounds import IdentityChanged, Round
-from devices.schedule import Goal, finished_by_counts, pending
-from hwprofile.errors import DeviceUnreachable, UserError
-from hwprofile.profile import Kind, Profile, ProfileWriter
-from hwprofile.profile_lines import Header, ProfileError
-
-INSIDE = "inside"
-"""Role of the networks that are run under the runtime's own profiler too."""
-
-
-class Progress(Protocol):
-    """Where a walk tells how far it is."""
-
-    def advance(self, done: int, total: int, text: str) -> None:
-        """`done` of about `total` steps; `text` says what is going on."""
-        ...
-
-    def notice(self, text: str) -> None:
-        """Something that people should know at once."""
-        ...
-
-
-class Subject(Protocol):
-    """What is benched: named graphs, some of which may depend on the first round's result."""
-
-    @property
-    def name(self) -> str:
-        """Short name for the file of the profile."""
-        ...
-
-    @property
-    def space(self) -> str | None:
-        """Name or file of the search space; None where there is none."""
-        ...
-
-    def first(self) -> Mapping[str, Kind]:
-        """Names of the graphs of the first round."""
-        ...
-
-    @property
-    def inline(self) -> bool:
-        """Whether times inside networks are wanted."""
-        ...
-
-    def choose(self, profile: Profile) -> Mapping[str, str]:
-        """Networks to measure from the second round on, with their roles, given the first round.
-
-        Those in the role `INSIDE`, and canaries, are looked into as well where `inline` is wanted.
-        """
-        ...
-
-    def graph(self, name: str, kind: Kind) -> Graph:
-        """The graph of this name."""
-        ...
-
-    def reference(self) -> Graph:
-        """The thermometer."""
-        ...
-
-
-class EnergyUnknown(UserError):
-    """Energy is wanted, and nothing on the device tells any; the message says what would."""
+from devices.schedule import Goal
+from hwprofile.bench_plan import BenchPlan, Progress, Subject
+from hwprofile.errors import DeviceUnreachable
+from hwprofile.fleet.bench import FleetBench
+from hwprofile.fleet.device import Benched, FleetDevice
+from hwprofile.matching import check_fits, device_header
+from hwprofile.profile import Kind, Profile
+from hwprofile.profile_lines import ProfileError
+from hwprofile.profile_writer import ProfileWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,78 +62,45 @@ class BenchReport:
 @dataclass
 class _Bench:
     device: Device
-    subject: Subject
-    writer: ProfileWriter
+    plan: BenchPlan
     progress: Progress
     rng: np.random.Generator
     patience: Patience
-    graphs: dict[str, Graph] = field(default_factory=dict)
 
     @property
     def profile(self) -> Profile:
-        return self.writer.profile
-
-    def kinds(self) -> dict[str, Kind]:
-        kinds = dict(self.subject.first())
-        for name in self.profile.chosen or {}:
-            kinds.setdefault(name, "network")
-        return kinds
+        return self.plan.profile
 
     def rounds(self) -> Iterator[None]:
         """Measure until nothing waits; pauses after every round."""
-        while True:
-            if self.profile.chosen is None and self.profile.ends:
-                self._choose()
-            kinds = self.kinds()
-            waiting = self._pending(list(kinds))
-            if not waiting:
-                self.writer.append({"row": "end", "rounds": self.profile.current_round})
-                return
-            self._round(waiting, kinds)
+        while waiting := self.plan.waiting():
+            self._round(waiting)
             yield
+        self.plan.end()
 
-    def _pending(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The graphs that the next round shall visit; disturbances are asked where counts do not decide."""
-        profile, goal = self.profile, self.profile.header.goal
-        finished = {
-            name: finished_by_counts(profile.successes[name], profile.failures[name], goal) for name in names
-        }
-        seen = {name: profile.progress(name) for name, known in finished.items() if known is None}
-        # one that has too few visits waits like one that nobody has visited
-        return pending([name for name in names if not finished[name]], seen, goal)
-
-    def _choose(self) -> None:
-        self.writer.append({"row": "chosen", "networks": dict(self.subject.choose(self.profile))})
-
-    def _round(self, waiting: Sequence[str], kinds: Mapping[str, Kind]) -> None:
+    def _round(self, waiting: Sequence[str]) -> None:
         """Measure what this round still lacks, and close it."""
-        number, started = self.profile.current_round, time.monotonic()
-        to_time = _lacking(self.profile.visits, waiting, number)
-        roles = (self.profile.chosen or {}) if self.profile.header.inline else {}
-        inside = [name for name in waiting if roles.get(name) in (INSIDE, "canary")]
+        number, started, kinds = self.profile.current_round, time.monotonic(), self.plan.kinds()
+        inside = self.plan.to_look_into(waiting)
         measuring = Round(
             self.device,
-            [self._graph(name, kinds[name]) for name in to_time],
-            self.subject.reference(),
+            self._graphs(_lacking(self.profile.visits, waiting, number), kinds),
+            self.plan.subject.reference(),
             self.rng,
             self.profile.last_process + 1,
-            profiled=[
-                self._graph(name, "network") for name in _lacking(self.profile.insides, inside, number)
-            ],
+            profiled=self._graphs(_lacking(self.profile.insides, inside, number), kinds),
             identity=self.profile.header.identity,
             patience=self.patience,
             tell=self.progress.notice,
-            powered=[self._graph(name, kinds[name]) for name in self._to_power(waiting, number)],
+            powered=self._graphs(self._to_power(waiting, number), kinds),
         )
         steps = len(waiting) * (1 if self.profile.header.energy is None else 2) + len(inside)
         measured = self._measured_in(number)
         for reading in measuring.readings():
-            self.writer.reading(reading, kinds.get(reading.graph, "block"), number)
+            self.plan.writer.reading(reading, kinds.get(reading.graph, "block"), number)
             measured += not reading.is_reference
             self._tell(number, measured, steps)
-        seconds = time.monotonic() - started
-        row = {"round": number, "conditions": measuring.conditions, "seconds": seconds}
-        self.writer.append({"row": "round", **row})
+        self.plan.end_round(number, measuring.conditions, time.monotonic() - started)
 
     def _to_power(self, waiting: Sequence[str], number: int) -> list[str]:
         """The graphs whose energy this round still lacks; what failed in it is left alone."""
@@ -194,10 +109,8 @@ class _Bench:
         failed = {name for name in waiting if self.profile.visits.get(name, {}).get(number, 0) is None}
         return [name for name in _lacking(self.profile.energies, waiting, number) if name not in failed]
 
-    def _graph(self, name: str, kind: Kind) -> Graph:
-        if name not in self.graphs:
-            self.graphs[name] = self.subject.graph(name, kind)
-        return self.graphs[name]
+    def _graphs(self, names: Sequence[str], kinds: Mapping[str, Kind]) -> list[Graph]:
+        return [self.plan.graph(name, kinds[name]) for name in names]
 
     def _measured_in(self, number: int) -> int:
         """How much a round that goes on has measured already."""
@@ -221,7 +134,7 @@ def _lacking(had: Mapping[str, Mapping[int, Any]], names: Sequence[str], number:
 
 
 def bench(
-    device: Device,
+    device: Benched,
     subject: Subject,
     path: Path,
     goal: Goal,
@@ -257,7 +170,7 @@ def exhausted(rounds: Generator[None, None, BenchReport]) -> BenchReport:
 
 
 def bench_in_rounds(
-    device: Device,
+    device: Benched,
     subject: Subject,
     path: Path,
     goal: Goal,
@@ -287,7 +200,12 @@ def bench_in_rounds(
         try:
             with ProfileWriter(profile) as writer:
                 rng = np.random.default_rng([options.seed, profile.current_round])
-                yield from _Bench(device, subject, writer, progress, rng, options.patience).rounds()
+                plan = BenchPlan(subject, writer)
+                if isinstance(device, FleetDevice):
+                    boards, seed = device.boards, options.seed
+                    yield from FleetBench(boards, plan, progress, seed, options.patience).rounds()
+                else:
+                    yield from _Bench(device, plan, progress, rng, options.patience).rounds()
         except IdentityChanged as error:
             raise ProfileError(
                 f"device {device.name}: {error}: measurements of two do not mix. What was measured is "
@@ -310,74 +228,12 @@ def _reads_energy(begun: Profile | None) -> bool:
     return begun is not None and not begun.finished and begun.header.energy is not None
 
 
-def check_fits(profile: Profile, header: Header, cure: str = "use --fresh, or another --out") -> None:
-    """Raise ProfileError where a profile was measured on another device, subject or with other settings.
-
-    Args:
-        profile: what was measured.
-        header: what a profile measured now would say of itself.
-        cure: what to do where they differ.
-    """
-    if profile.header.subject != header.subject:
-        raise ProfileError(f"{profile.path} holds {profile.header.subject}, not {header.subject}: {cure}")
-    differences = identity_differences(profile.header.identity, header.identity)
-    if header.inline and not profile.header.inline:
-        raise ProfileError(f"{profile.path} was begun without --inline: {cure}")
-    if header.energy is not None and profile.header.energy is None:
-        raise ProfileError(f"{profile.path} was begun without --energy: {cure}")
-    sources = [found.energy.name for found in (profile.header, header) if found.energy is not None]
-    if len(set(sources)) > 1:
-        raise ProfileError(
-            f"{profile.path} has its energy from {sources[0]}, and this device tells {sources[1]}: {cure}"
-        )
-    if differences:
-        raise ProfileError(
-            f"{profile.path} was measured elsewhere or otherwise ({'; '.join(differences)}, "
-            f"profile / this device): {cure}"
-        )
-
-
 def _check_blocks(profile: Profile, subject: Subject) -> None:
     """Raise ProfileError where a profile holds blocks of another space of the same name."""
-    foreign = [name for name in profile.of_kind("block") if name not in subject.first()]
+    known = subject.first()
+    foreign = [name for name in profile.of_kind("block") if name not in known]
     if foreign:
         raise ProfileError(
             f"{profile.path} holds blocks that {subject.name} lacks, such as {foreign[0]}; if the space was "
             "changed since, use --fresh, or another --out"
         )
-
-
-def device_header(
-    device: Device,
-    subject: str,
-    space: str | None = None,
-    goal: Goal = Goal(),
-    *,
-    inline: bool = False,
-    detailed: bool = False,
-    energy: bool = False,
-) -> Header:
-    """The header that a profile of this subject measured on this device now would have.
-
-    Args:
-        device: where.
-        subject: name of the space, or of other graphs.
-        space: name or file of the space.
-        goal: precision and rounds aimed at.
-        inline: whether times inside networks are wanted.
-        detailed: whether `software` shall tell what only the imported runtime knows.
-        energy: whether the energy of graphs is wanted too.
-
-    Raises:
-        DeviceUnreachable: the device's agent cannot be started.
-        EnergyUnknown: energy is wanted, and the device does not tell any.
-    """
-    try:
-        with device.process(detailed=detailed) as process:
-            source = process.energy_source() if energy else None
-            identity, software = process.identity, process.software
-            return Header(device.name, subject, space, identity, software, goal, inline, energy=source)
-    except NoEnergySource as error:
-        raise EnergyUnknown(f"{error}; what gives one: docs/energy.md") from error
-    except DeviceError as error:
-        raise DeviceUnreachable(f"device {device.name}: {error}") from error

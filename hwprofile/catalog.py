@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from devices.device import Device
 from hwprofile import places, plugins
-from hwprofile.bench import check_fits, device_header
 from hwprofile.csv_files import csv_text, is_csv
 from hwprofile.errors import UserError
+from hwprofile.matching import check_fits, device_header
 from hwprofile.profile import Profile
 from hwprofile.profile_lines import ProfileError
 from ponas_core.accuracies import (
@@ -32,6 +32,9 @@ from ponas_core.space_file import (
     shipped_spaces,
 )
 from ponas_core.table_fit import fitted_table
+
+if TYPE_CHECKING:
+    from hwprofile.fleet.device import Benched
 
 
 def space_named(name: str | SearchSpace) -> SearchSpace:
@@ -186,7 +189,12 @@ def accuracies_in(space: SearchSpace, path: Path, column: str) -> KnownAccuracie
 
 
 def finished_profile(
-    device: Device, subject: str, needed: Collection[str], *, inline: bool = False, energy: bool = False
+    device: Benched,
+    subject: str,
+    needed: Collection[str],
+    *,
+    inline: bool = False,
+    energy: bool = False,
 ) -> Profile | None:
     """The newest finished profile of this device, subject and settings that holds all needed graphs.
 
@@ -201,7 +209,12 @@ def finished_profile(
 
 
 def unfinished_path(
-    device: Device, subject: str, needed: Collection[str], *, inline: bool = False, energy: bool = False
+    device: Benched,
+    subject: str,
+    needed: Collection[str],
+    *,
+    inline: bool = False,
+    energy: bool = False,
 ) -> Path | None:
     """Where an interrupted bench of this device, subject and settings goes on."""
     found = _profile(device, subject, needed, finished=False, inline=inline, energy=energy)
@@ -209,7 +222,13 @@ def unfinished_path(
 
 
 def _profile(
-    device: Device, subject: str, needed: Collection[str], *, finished: bool, inline: bool, energy: bool
+    device: Benched,
+    subject: str,
+    needed: Collection[str],
+    *,
+    finished: bool,
+    inline: bool,
+    energy: bool,
 ) -> Profile | None:
     candidates = places.profile_candidates(device.name, subject, device.settings)
     if not candidates:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,18 @@ from devices.agent_device import GRAPH_TIMEOUT_S, AgentDevice
 from devices.catalog import built, settings_for
 from devices.device import Device
 from devices.engine_store import EngineStore
+from devices.presets import PRESETS, Preset
+from devices.registry import Spec, check_alias
 from devices.runtimes.runtime import Unsupported
+from devices.settings import Settings
 from hwprofile import display, places, plugins
 from hwprofile.device_check import Check
 from hwprofile.doctor import Diagnosis, diagnose
 from hwprofile.errors import UserError
+from hwprofile.fleet.board import Wanted
+from hwprofile.fleet.boards import Boards
+from hwprofile.fleet.device import FleetDevice
+from hwprofile.fleet.scheduler import Scheduler
 from hwprofile.known_devices import known_spec, user_registry
 from hwprofile.recording import PREFIX, replay_device
 from hwprofile.subjects import standard_reference
@@ -54,18 +63,12 @@ def chosen_device(
         return replay_device(Path(name.removeprefix(PREFIX)))
     if name.startswith(tables.PREFIX):
         return TableDevice.from_file(Path(name.removeprefix(tables.PREFIX)))
-    inputs = {} if calibration_inputs is None else _calibration(calibration_inputs)
     spec = known_spec(name)
-    if runtime in (None, spec.runtime):
-        runtime, provider = spec.runtime, provider or spec.provider
-    if runtime is not None:
-        plugins.need("hwprofile.runtimes", runtime)
+    chosen = _settings(
+        spec, runtime=runtime, provider=provider, calibration_inputs=calibration_inputs, **settings
+    )
     try:
-        chosen = settings_for(runtime, provider, calibration=_digest(calibration_inputs), **settings)
-    except (KeyError, ValueError) as error:
-        raise UserError(str(error.args[0])) from error
-    try:
-        found = built(spec, chosen, inputs, graph_timeout_s)
+        found = built(spec, chosen, _calibration(calibration_inputs), graph_timeout_s)
     except Unsupported as error:
         raise UserError(f"device {name}: {error}") from error
     except (LookupError, ValueError) as error:
@@ -75,7 +78,68 @@ def chosen_device(
     return found
 
 
-def _calibration(path: Path) -> dict[str, NDArray[Any]]:
+@contextmanager
+def fleet_device(
+    address: str,
+    name: str,
+    *,
+    only: Sequence[str] = (),
+    energy: bool = False,
+    quiet: bool = False,
+    graph_timeout_s: float = GRAPH_TIMEOUT_S,
+    **how: Any,
+) -> Iterator[FleetDevice]:
+    """The boards of a fleet that offer a device, as long as the `with` lasts.
+
+    Args:
+        address: of the fleet's scheduler, such as `tcp://host:8786`.
+        name: what boards offer as the resource `hwprofile-NAME`; it need not be known on this computer.
+        only: names of the boards that may be used; empty for all.
+        energy: whether their energy is read too.
+        quiet: no notices.
+        graph_timeout_s: how long loading or timing one graph may take.
+        how: `runtime`, `provider`, `calibration_inputs` and settings as for `chosen_device`.
+
+    Raises:
+        UserError: no such runtime or precision, or an unusable file.
+        DeviceUnreachable: no scheduler answers there.
+    """
+    try:
+        check_alias(name)
+    except ValueError as error:
+        raise UserError(f"--fleet goes with boards that offer a device by its name: {error}") from error
+    registry = user_registry()
+    usual = registry.spec(name) if name in registry.tables else PRESETS.get(name)
+    wanted = Wanted(
+        name, _settings(usual, **how), _calibration(how.get("calibration_inputs")), graph_timeout_s
+    )
+    tell = display.SilentProgress(notices=not quiet).notice
+    with Scheduler(address, tell) as scheduler:
+        yield FleetDevice(Boards(scheduler, wanted, tell, energy, only))
+
+
+def _settings(
+    usual: Spec | Preset | None,
+    *,
+    runtime: str | None = None,
+    provider: str | None = None,
+    calibration_inputs: Path | None = None,
+    **others: Any,
+) -> Settings:
+    """What was typed, else what is usual for the device; UserError where there is no such thing."""
+    if usual is not None and runtime in (None, usual.runtime):
+        runtime, provider = usual.runtime, provider or usual.provider
+    if runtime is not None:
+        plugins.need("hwprofile.runtimes", runtime)
+    try:
+        return settings_for(runtime, provider, calibration=_digest(calibration_inputs), **others)
+    except (KeyError, ValueError) as error:
+        raise UserError(str(error.args[0])) from error
+
+
+def _calibration(path: Path | None) -> dict[str, NDArray[Any]]:
+    if path is None:
+        return {}
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

@@ -9,7 +9,7 @@ from devices.connection import DeviceError
 from devices.device import Device
 from devices.diagnosis import Examination, Finding, findings
 from devices.measurement import Graph
-from hwprofile.bench import Progress
+from hwprofile.bench_plan import Progress
 from hwprofile.errors import DeviceUnreachable
 
 PROCESSES = 3

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.statistics import group_ms, interval
+from devices.statistics import group_ms, interval, widened
 from hwprofile.errors import UserError
 from hwprofile.profile import Profile
 from ponas_core.closed_loop import Latency
@@ -30,6 +30,7 @@ class SpaceLatency:
         held_out: mean absolute relative error on held-out networks of each table that was tried; empty where
             the profile has no times inside networks, and so no choice.
         cost: its corrected block latencies as an additive cost, what the solver sees.
+        boards_half_width: what boards that differ add to every interval, relative.
     """
 
     space: SearchSpace
@@ -37,6 +38,7 @@ class SpaceLatency:
     table: CalibratedTable
     held_out: Mapping[str, float]
     cost: CostTable
+    boards_half_width: float = 0.0
 
     @classmethod
     def from_profile(cls, profile: Profile, space: SearchSpace) -> SpaceLatency:
@@ -64,6 +66,7 @@ class SpaceLatency:
             table,
             held_out,
             additive_cost(space, table.block_costs_.__getitem__, table.intercept_),
+            profile.board_spread.half_width,
         )
 
     @property
@@ -101,7 +104,11 @@ class SpaceLatency:
         Raises:
             ValueError: a wrong number of layers, or an op that a layer lacks.
         """
-        return self._chain_table.predict_with_interval(ops)
+        medians, intervals = self._chain_table.predict_with_interval(ops)
+        if not self.boards_half_width:
+            return medians, intervals
+        ends = widened(medians, intervals[:, 0], intervals[:, 1], self.boards_half_width)
+        return medians, np.stack(ends, axis=1)
 
     @cached_property
     def _chain_table(self) -> ChainTable:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from devices.device import Device
 from hwprofile import places
-from hwprofile.bench import check_fits, device_header
 from hwprofile.display import table
 from hwprofile.errors import UserError
+from hwprofile.matching import check_fits, device_header
 from hwprofile.profile import Profile
 from hwprofile.profile_lines import ProfileError
 from hwprofile.subjects import KERNELS_SUBJECT, calibration_network

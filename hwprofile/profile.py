@@ -8,7 +8,7 @@ when a profile is read. Rows (field `row`):
     energy                          energy of a graph run back to back, and of the process idle
     reference                       a visit of the thermometer
     chosen                          networks picked from the raw table of the first round
-    round                           end of a round: conditions before, between and after
+    round                           end of a round: conditions before, between and after; the board in a fleet
     end                             the profile is finished
 
 History of `schema_version` (`profile_lines.py`): 1 first; 2 times inside networks, conditions between groups,
@@ -17,21 +17,18 @@ disturbances judged when read.
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
+from devices.board_spread import BoardSpread
 from devices.circumstances import checked
 from devices.disturbances import Disturbance, RoundEvidence, disturbances
 from devices.measurement import EnergyVisit, NodeTimes, Visit
-from devices.rounds import ENERGY, FAILURES, Reading
+from devices.rounds import ENERGY, FAILURES
 from devices.statistics import EnergySummary, Summary, energy_mj, summarise_energy, visit_ms
 from devices.verdicts import Progress, Status, Verdict, verdict, why_disturbed, why_emulated
 from hwprofile.profile_lines import (
@@ -39,7 +36,6 @@ from hwprofile.profile_lines import (
     LARGEST_LINE_BYTES,
     Header,
     ProfileError,
-    cut_torn_line,
     json_object,
     read_header,
     read_lines,
@@ -55,11 +51,15 @@ KINDS: tuple[Kind, ...] = ("block", "kernel", "network", "model")
 
 @dataclass(frozen=True, slots=True)
 class RoundEnd:
-    """How a round ended: conditions before, between and after the groups of each process."""
+    """How a round ended: conditions before, between and after the groups of each process.
+
+    `board` is the one of a fleet that it ran on; empty for the device itself.
+    """
 
     round: int
     conditions: tuple[Mapping[str, Any], ...]
     seconds: float
+    board: str = ""
 
 
 class Profile:
@@ -85,10 +85,12 @@ class Profile:
         self.chosen: dict[str, str] | None = None
         self.finished = False
         self.last_process = 0
+        self.last_round = -1
         self.timed_s = 0.0
         self.notice: str | None = None
         self._disturbances: dict[int, tuple[Disturbance, ...]] = {}
         self._energy_disturbances: dict[int, tuple[Disturbance, ...]] = {}
+        self._board_spread: BoardSpread | None = None
 
     @staticmethod
     def was_begun(path: Path) -> bool:
@@ -142,8 +144,15 @@ class Profile:
         else:
             raise ValueError(f"unknown row {kind!r:.80}")
 
+    def _place(self, row: Mapping[str, Any]) -> int:
+        """The round of a row, and where the numbers of rounds and processes stand by it."""
+        number = whole(row, "round")
+        self.last_round = max(self.last_round, number)
+        self.last_process = max(self.last_process, whole(row, "process"))
+        return number
+
     def _apply_visit(self, row: Mapping[str, Any]) -> None:
-        name, number = text(row, "name"), whole(row, "round")
+        name, number = text(row, "name"), self._place(row)
         of_graph = self.visits.setdefault(name, {})
         if number in of_graph:
             raise ValueError(f"{name} was measured twice in round {number}")
@@ -157,10 +166,9 @@ class Profile:
         if number in self.ends:
             self._count_visits(number)
         self.kinds[name] = row["row"]
-        self.last_process = max(self.last_process, whole(row, "process"))
 
     def _apply_inside(self, row: Mapping[str, Any]) -> None:
-        name, number = text(row, "name"), whole(row, "round")
+        name, number = text(row, "name"), self._place(row)
         of_graph = self.insides.setdefault(name, {})
         if number in of_graph:
             raise ValueError(f"{name} was looked into twice in round {number}")
@@ -168,10 +176,9 @@ class Profile:
         of_graph[number] = None if failed else NodeTimes.from_json(row)
         if failed:
             self._apply_error(name, row)
-        self.last_process = max(self.last_process, whole(row, "process"))
 
     def _apply_energy(self, row: Mapping[str, Any]) -> None:
-        name, number = str(row["name"]), int(row["round"])
+        name, number = text(row, "name"), self._place(row)
         of_graph = self.energies.setdefault(name, {})
         if number in of_graph:
             raise ValueError(f"the energy of {name} was read twice in round {number}")
@@ -179,7 +186,6 @@ class Profile:
         of_graph[number] = None if failed else EnergyVisit.from_json(row)
         if failed:
             self._apply_error(name, row)
-        self.last_process = max(self.last_process, int(row["process"]))
 
     def _apply_error(self, name: str, row: Mapping[str, Any]) -> None:
         if row["failure"] not in FAILURES:
@@ -189,8 +195,7 @@ class Profile:
 
     def _apply_reference(self, row: Mapping[str, Any]) -> None:
         self.reference_name = text(row, "name")
-        self.references.setdefault(whole(row, "round"), []).append(Visit.from_json(row))
-        self.last_process = max(self.last_process, whole(row, "process"))
+        self.references.setdefault(self._place(row), []).append(Visit.from_json(row))
 
     def _apply_chosen(self, row: Mapping[str, Any]) -> None:
         chosen = row["networks"]
@@ -200,16 +205,19 @@ class Profile:
 
     def _apply_round(self, row: Mapping[str, Any]) -> None:
         number = whole(row, "round")
+        self.last_round = max(self.last_round, number)
         states, seconds = row["conditions"], row["seconds"]
         if not isinstance(states, list):
             raise ValueError("conditions are no list")
         if type(seconds) not in (int, float) or not 0 <= seconds <= LARGEST_COUNT:
             raise ValueError(f"seconds is no length of time: {seconds!r:.80}")
         conditions = tuple(checked(state, "conditions") for state in states)
-        self.ends[number] = RoundEnd(number, conditions, float(seconds))
+        board = text(row, "board") if "board" in row else ""
+        self.ends[number] = RoundEnd(number, conditions, float(seconds), board)
         self.current_round = max(self.current_round, number + 1)
         self._count_visits(number)
         self._disturbances = self._energy_disturbances = {}
+        self._board_spread = None
 
     def _count_visits(self, number: int) -> None:
         """Count the visits of a round that has ended."""
@@ -232,8 +240,33 @@ class Profile:
     def disturbances(self) -> Mapping[int, tuple[Disturbance, ...]]:
         """What disturbed each round that has ended; an empty tuple where nothing did."""
         if len(self._disturbances) != len(self.ends):
-            self._disturbances = disturbances({number: self._evidence(number) for number in self.ends})
+            self._disturbances = self._judged({number: self._evidence(number) for number in self.ends})
         return self._disturbances
+
+    def _judged(self, evidence: Mapping[int, RoundEvidence]) -> dict[int, tuple[Disturbance, ...]]:
+        """Rounds of one board stand beside each other: another board's level is no disturbance."""
+        of_boards: dict[str, dict[int, RoundEvidence]] = {}
+        for number, one in evidence.items():
+            of_boards.setdefault(self.ends[number].board, {})[number] = one
+        found: dict[int, tuple[Disturbance, ...]] = {}
+        for rounds in of_boards.values():
+            found |= disturbances(rounds)
+        return dict(sorted(found.items()))
+
+    @property
+    def boards(self) -> tuple[str, ...]:
+        """The boards that rounds ran on; the empty name is the device itself."""
+        return tuple(sorted({end.board for end in self.ends.values()}))
+
+    @property
+    def board_spread(self) -> BoardSpread:
+        """How far the boards are apart, in the rounds that count."""
+        if len(self.boards) < 2:
+            return BoardSpread()
+        if self._board_spread is None:
+            boards = {number: end.board for number, end in self.ends.items()}
+            self._board_spread = BoardSpread.of({name: self.process_ms(name) for name in self.names}, boards)
+        return self._board_spread
 
     @property
     def energy_disturbances(self) -> Mapping[int, tuple[Disturbance, ...]]:
@@ -243,7 +276,7 @@ class Profile:
             for number, end in self.ends.items():
                 pairs = [pair for pair in pairwise(end.conditions) if pair[1].get("phase") == ENERGY]
                 found[number] = RoundEvidence(conditions=[state for pair in pairs for state in pair])
-            self._energy_disturbances = disturbances(found)
+            self._energy_disturbances = self._judged(found)
         return self._energy_disturbances
 
     def _evidence(self, number: int) -> RoundEvidence:
@@ -314,7 +347,7 @@ class Profile:
 
     def verdict(self, name: str) -> Verdict:
         """Latency of a graph, and how far to trust it."""
-        return verdict(self.progress(name), self.header.goal.precision)
+        return verdict(self.progress(name), self.header.goal.precision, self.board_spread.half_width)
 
     def summary(self, name: str) -> Summary:
         """Latency of a graph; ValueError when no visit of it succeeded."""
@@ -329,78 +362,8 @@ class Profile:
 
     def why_disturbed(self) -> str | None:
         """Why this profile as a whole is not to be trusted; None when it was measured in quiet."""
-        emulated = why_emulated(self.header.identity)
-        return emulated or why_disturbed(self.disturbances, self.header.goal.rounds, self.status_counts())
-
-
-class ProfileWriter:
-    """Appends rows to a profile's file and to the profile in memory; one writer at a time.
-
-    Use as a context manager. Every row is flushed to the system before it counts.
-    """
-
-    def __init__(self, profile: Profile) -> None:
-        """Store the profile; `__enter__` opens its file."""
-        self.profile = profile
-
-    def __enter__(self) -> ProfileWriter:
-        """Open the file for appending, drop a torn last line, write the header of a new file.
-
-        Raises:
-            ProfileError: another process writes to this profile, or the place cannot be written.
-        """
-        path = self.profile.path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: IO[bytes] = path.open("a+b")
-        except OSError as error:
-            raise ProfileError(f"cannot write {path}: {error.strerror}; choose another --out") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise ProfileError(f"{path} is being written by another bench; wait for it to end") from error
-        cut_torn_line(self._file)
-        if self._file.seek(0, os.SEEK_END) == 0:
-            self._write(self.profile.header.to_json())
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file and give the lock back."""
-        self._file.close()
-
-    def reading(self, reading: Reading, kind: Kind, number: int) -> None:
-        """Append what a graph showed."""
-        row: dict[str, Any] = {
-            "row": _row_of(reading, kind),
-            "name": reading.graph,
-            "round": number,
-            "process": reading.process,
-        }
-        found = reading.visit or reading.inside or reading.energy
-        row |= {"error": reading.error, "failure": reading.failure} if found is None else found.to_json()
-        self.append(row)
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Append one row, checked by the profile in memory first."""
-        self.profile.apply(row)
-        self._write(row)
-
-    def _write(self, row: Mapping[str, Any]) -> None:
-        line = json.dumps(row, separators=(",", ":")).encode("utf-8") + b"\n"
-        if len(line) > LARGEST_LINE_BYTES:
-            raise ProfileError(
-                f"a line of {len(line)} bytes would not be read back: the device tells too much"
-            )
-        self._file.write(line)
-        self._file.flush()
-
-
-def _row_of(reading: Reading, kind: Kind) -> str:
-    special = {"reference": reading.is_reference, "inside": reading.is_inside, "energy": reading.is_energy}
-    return next((row for row, holds in special.items() if holds), kind)
+        return (
+            why_emulated(self.header.identity)
+            or self.board_spread.in_words
+            or why_disturbed(self.disturbances, self.header.goal.rounds, self.status_counts())
+        )

@@ -12,15 +12,8 @@ from devices.device import Device, identity_differences
 from devices.runtimes.catalog import RUNTIMES
 from devices.schedule import Goal
 from hwprofile import display, places
-from hwprofile.bench import (
-    BenchOptions,
-    BenchReport,
-    EnergyUnknown,
-    Subject,
-    bench,
-    check_fits,
-    device_header,
-)
+from hwprofile.bench import BenchOptions, BenchReport, bench
+from hwprofile.bench_plan import Subject
 from hwprofile.budget import Budget
 from hwprofile.catalog import (
     default_table,
@@ -30,9 +23,11 @@ from hwprofile.catalog import (
 )
 from hwprofile.energy import SpaceEnergy
 from hwprofile.errors import BadInput, BudgetInfeasible, Interrupted, UserError
+from hwprofile.fleet.device import Benched, FleetDevice
 from hwprofile.front import Front, front_of
 from hwprofile.latency import SpaceLatency
 from hwprofile.learning.scores_and_weights import ScoresAndWeights
+from hwprofile.matching import EnergyUnknown, check_fits, device_header
 from hwprofile.networks_csv import latencies_csv, ops_in
 from hwprofile.profile import Profile
 from hwprofile.result import Result
@@ -68,7 +63,7 @@ class Session:
     """A device with the goal of its measurements.
 
     Attributes:
-        device: where is measured.
+        device: where is measured; boards of a fleet for `bench` alone.
         goal: how precisely.
         calibrate: whole networks that the solver picks for calibration.
         inline: whether block times are read inside running networks too.
@@ -76,7 +71,7 @@ class Session:
         quiet: no progress, no notices.
     """
 
-    device: Device
+    device: Benched
     goal: Goal = Goal()
     calibrate: int = 10
     inline: bool = False
@@ -132,6 +127,13 @@ class Session:
         if report.was_finished:
             self._tell(f"{path} was finished {places.age_in_words(path)} ago; measure anew with --fresh")
         return report
+
+    @property
+    def one_device(self) -> Device:
+        """Where single networks are measured; a fleet measures whole rounds."""
+        if isinstance(self.device, FleetDevice):
+            raise UserError("a fleet measures profiles alone (`hwprofile bench`): leave --fleet away")
+        return self.device
 
     def _path(self, subject: Subject, *, fresh: bool) -> Path:
         if not fresh:
@@ -241,7 +243,7 @@ class Session:
                 return specializer.from_model()
             subject = self._subject(specializer.space, space_name)
             with self._progress("measure winners") as progress:
-                verifier = Verifier(self.device, subject, profile, progress, self.energy)
+                verifier = Verifier(self.one_device, subject, profile, progress, self.energy)
                 return specializer.from_measurements(verifier)
         except Infeasible as error:
             raise BudgetInfeasible(specializer.infeasible_words(error)) from error
@@ -285,7 +287,7 @@ class Session:
         model = SpaceLatency.from_profile(profile, space)
         with self._progress("validate") as progress:
             subject = self._subject(space, space_name)
-            verifier = Verifier(self.device, subject, profile, progress, self.energy)
+            verifier = Verifier(self.one_device, subject, profile, progress, self.energy)
             return validate(profile, model, verifier, networks, processes, seed)
 
     def predict(self, space_name: str, profile_path: Path | None, networks: Path) -> str:
@@ -318,7 +320,7 @@ class Session:
         """
         from hwprofile.onnx_prediction import model_of, newest_profile, predictions
 
-        profile = newest_profile(self.device) if profile_path is None else Profile.load(profile_path)
+        profile = newest_profile(self.one_device) if profile_path is None else Profile.load(profile_path)
         return predictions(files, model_of(profile)), profile
 
     def _space_energy(self, profile: Profile | TableOrigin, space: SearchSpace) -> SpaceEnergy | None:

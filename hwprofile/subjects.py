@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from devices.measurement import Graph
-from hwprofile.bench import INSIDE
+from hwprofile.bench_plan import INSIDE
 from hwprofile.catalog import family_named
 from hwprofile.errors import UserError
 from hwprofile.export import model_of

@@ -13,7 +13,7 @@ from devices.measurement import EnergyVisit, Graph, Visit
 from devices.patience import Patience
 from devices.rounds import Round
 from devices.statistics import interval, level_change, visit_ms
-from hwprofile.bench import Progress
+from hwprofile.bench_plan import Progress
 from hwprofile.energy import Energy
 from hwprofile.errors import DeviceUnreachable
 from hwprofile.profile import Profile

@@ -6,9 +6,10 @@ import math
 import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -100,6 +101,11 @@ class SearchSpace:
                 raise ValueError(f"{layer.name} is fixed: give it one block, not {len(layer.blocks)}")
         _check_chain(self.shape_in, self.all_layers)
         object.__setattr__(self, "named", MappingProxyType(dict(_checked_names(self))))
+
+    def __reduce__(self) -> tuple[type[SearchSpace], tuple[Any, ...]]:
+        """A copy is made from what the space was made from; what was worked out since stays behind."""
+        made_from = {one.name: getattr(self, one.name) for one in fields(self)}
+        return SearchSpace, tuple({**made_from, "named": dict(self.named)}.values())
 
     @property
     def size(self) -> int:

@@ -22,8 +22,8 @@ import pytest
 from devices.catalog import device
 from devices.settings import Settings
 from hwprofile import places
-from hwprofile.bench import device_header
 from hwprofile.catalog import family_named
+from hwprofile.matching import device_header
 from ponas_core.space_file import shipped_space
 from tests.hwprofile.made_up import write_made_up_profile
 from tests.test_readme import PAGES, ROOT

@@ -16,8 +16,9 @@ from devices.measurement import EnergySource, EnergyVisit, NodeTimes, Visit
 from devices.rounds import Reading, Sampling
 from devices.schedule import Goal
 from devices.settings import Settings
-from hwprofile.profile import Kind, Profile, ProfileWriter
+from hwprofile.profile import Kind, Profile
 from hwprofile.profile_lines import Header
+from hwprofile.profile_writer import ProfileWriter
 
 GRAPHS, ROUNDS, SAMPLES = 84, 13, 9
 """A bench of `proxyless`: graphs, rounds and samples of a graph in a round that make some 10^4 samples."""

@@ -12,6 +12,7 @@ from hwprofile.cli.group import main
 from hwprofile.cli.options import (
     device_of,
     device_options,
+    fleet_option,
     json_option,
     profile_option,
     session_of,
@@ -51,6 +52,14 @@ KERNELS = 240
     multiple=True,
     help="Bench every combination into a profile of its own: threads=1,2 batch=1,8 dtype=fp32,int8 ...",
 )
+@fleet_option
+@click.option(
+    "--board",
+    "boards",
+    metavar="NAME",
+    multiple=True,
+    help="Use this board of the fleet, and no others; may be repeated.",
+)
 @click.option("--fresh", is_flag=True, help="Measure anew into a new file; old ones are kept.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the profile here.")
 @strict_option
@@ -81,6 +90,7 @@ def bench(
       hwprofile bench --space nasbench201 --networks ten.csv
       hwprofile bench --kernels
       hwprofile bench --sweep threads=1,2 --sweep batch=1,8
+      hwprofile bench --fleet tcp://host:8786 --device jetson
     """
     from hwprofile.bench_report import for_people, to_json
     from hwprofile.sweep import Sweep, combinations, parse_axes

@@ -15,6 +15,7 @@ from hwprofile.errors import UserError
 
 if TYPE_CHECKING:
     from devices.device import Device
+    from hwprofile.fleet.device import Benched
     from hwprofile.session import Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -181,6 +182,11 @@ search_option = click.option(
     metavar="DIR",
     help="Take the weights that `hwprofile search` has left in this folder.",
 )
+fleet_option = click.option(
+    "--fleet",
+    metavar="ADDRESS",
+    help="Of a Dask scheduler, such as tcp://host:8786: its workers share the work (docs/fleet.md).",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 strict_option = click.option("--strict", is_flag=True, help="Exit with 3 if the result is not trustworthy.")
 
@@ -208,16 +214,40 @@ def device_of(options: dict[str, Any]) -> Device:
     """The device that the options of a command stand for."""
     from hwprofile.chosen_device import chosen_device
 
-    return chosen_device(
-        options["device_name"],
-        runtime=options["runtime"],
-        provider=options["provider"],
-        threads=options["threads"],
-        batch=options["batch"],
-        precision=options["dtype"],
-        cache=options["cache"],
-        calibration_inputs=options["calibration_inputs"],
-        graph_timeout_s=options["graph_timeout"],
+    return chosen_device(options["device_name"], **_how(options))
+
+
+def _how(options: dict[str, Any]) -> dict[str, Any]:
+    """How graphs are run on a device."""
+    return {
+        "runtime": options["runtime"],
+        "provider": options["provider"],
+        "threads": options["threads"],
+        "batch": options["batch"],
+        "precision": options["dtype"],
+        "cache": options["cache"],
+        "calibration_inputs": options["calibration_inputs"],
+        "graph_timeout_s": options["graph_timeout"],
+    }
+
+
+def _benched(options: dict[str, Any]) -> Benched:
+    """The device, or the boards of a fleet, which are let go when the command ends."""
+    if options.get("fleet") is None:
+        if options.get("boards"):
+            raise click.UsageError("--board names boards of a fleet: give --fleet too")
+        return device_of(options)
+    from hwprofile.chosen_device import fleet_device
+
+    return click.get_current_context().with_resource(
+        fleet_device(
+            options["fleet"],
+            options["device_name"],
+            only=options["boards"],
+            energy=options["energy"],
+            quiet=options["quiet"],
+            **_how(options),
+        )
     )
 
 
@@ -227,7 +257,7 @@ def session_of(options: dict[str, Any]) -> Session:
 
     goal = session_goal(options["precision_percent"] / 100, options["rounds"])
     return Session(
-        device_of(options),
+        _benched(options),
         goal,
         options["calibrate"],
         options["inline"],

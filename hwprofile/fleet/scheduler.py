@@ -7,8 +7,8 @@ import logging
 import re
 import socket
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from hwprofile.errors import BadInput, DeviceUnreachable, UserError
@@ -24,9 +24,8 @@ CONNECT_S = 10.0
 """How long a scheduler has to answer."""
 
 
-@contextmanager
-def connected(address: str, tell: Callable[[str], None], connect_s: float = CONNECT_S) -> Iterator[Client]:
-    """A connection to a scheduler, for as long as the `with` lasts.
+class Scheduler:
+    """A connection to a Dask scheduler, made anew where it was lost. Use as a context manager.
 
     Certificates for `tls://` come from Dask's own configuration (docs/fleet.md).
 
@@ -34,45 +33,79 @@ def connected(address: str, tell: Callable[[str], None], connect_s: float = CONN
         address: such as `tcp://host:8786`.
         tell: is told what a person should know of the connection.
         connect_s: how long the scheduler has to answer.
-
-    Raises:
-        BadInput: that is no address of a scheduler.
-        UserError: Dask is not installed.
-        DeviceUnreachable: no scheduler answers there.
     """
-    found = ADDRESS.fullmatch(address)
-    if found is None:
-        raise BadInput(
-            f"--fleet takes the address of a Dask scheduler, such as tcp://host:8786, not {address!r:.80}"
-        )
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise UserError("a fleet needs Dask: pip install 'hwprofile[fleet]'") from error
-    if found["protocol"] == "tcp" and not _is_this_computer(found["host"]):
-        tell(f"{address} is not encrypted, and whoever reaches it runs code on its boards: docs/fleet.md")
-    security = _security(found["protocol"])
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said by who asked
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
+
+    def __init__(self, address: str, tell: Callable[[str], None], connect_s: float = CONNECT_S) -> None:
+        """Store where it is; BadInput where that is no address of a scheduler."""
+        found = ADDRESS.fullmatch(address)
+        if found is None:
+            raise BadInput(
+                f"--fleet takes the address of a Dask scheduler, such as tcp://host:8786, not {address!r:.80}"
+            )
+        self.address = address
+        self._tell, self._connect_s = tell, connect_s
+        self._protocol, self._host, self._port = found["protocol"], found["host"].strip("[]"), found["port"]
+        self._client: Client | None = None
+
+    def __enter__(self) -> Scheduler:
+        """Connect.
+
+        Raises:
+            UserError: Dask is not installed, or it has no certificates for `tls://`.
+            DeviceUnreachable: no scheduler answers there.
+        """
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said by who asked
+        if self._protocol == "tcp" and not _is_this_computer(self._host):
+            self._tell(
+                f"{self.address} is not encrypted, and whoever reaches it runs code on its boards: "
+                "docs/fleet.md"
+            )
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            self._client = self._connected()
+        for warning in told:
+            if "version" in str(warning.message).lower():
+                self._tell(f"{self.address}: {' '.join(str(warning.message).split())}")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Part from the scheduler; what was asked of it is forgotten."""
+        if self._client is not None:
+            self._client.close()
+
+    @property
+    def client(self) -> Client:
+        """The connection; DeviceUnreachable where it was given up and the scheduler does not answer."""
+        if self._client is None or self._client.status == "closed":
+            self._client = self._connected()
+        return self._client
+
+    def _connected(self) -> Client:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise UserError("a fleet needs Dask: pip install 'hwprofile[fleet]'") from error
+        security = _security(self._protocol)
         try:
             # a client that found nobody would wait for its own end for long
-            socket.create_connection((found["host"].strip("[]"), int(found["port"])), connect_s).close()
-            client = Client(
-                address, timeout=connect_s, set_as_default=False, name="hwprofile", security=security
+            socket.create_connection((self._host, int(self._port)), self._connect_s).close()
+            return Client(
+                self.address,
+                timeout=self._connect_s,
+                set_as_default=False,
+                name="hwprofile",
+                security=security,
             )
         except (OSError, TimeoutError, ValueError, RuntimeError, OverflowError) as error:
             raise DeviceUnreachable(
-                f"no scheduler answers at {address} ({_why(error)}): is `dask scheduler` running there, and "
-                "its port open?"
+                f"no scheduler answers at {self.address} ({_why(error)}): is `dask scheduler` running there, "
+                "and its port open?"
             ) from error
-    for warning in told:
-        if "version" in str(warning.message).lower():
-            tell(f"{address}: {' '.join(str(warning.message).split())}")
-    try:
-        yield client
-    finally:
-        client.close()
 
 
 def _is_this_computer(host: str) -> bool:

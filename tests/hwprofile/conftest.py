@@ -10,7 +10,7 @@ import pytest
 from devices.catalog import device
 from devices.schedule import Goal
 from devices.settings import Settings
-from hwprofile.bench import device_header
+from hwprofile.matching import device_header
 from hwprofile.profile_lines import Header
 from ponas_core.space_file import shipped_space
 from tests.hwprofile.made_up import TINY, write_made_up_profile

@@ -11,8 +11,9 @@ import numpy as np
 
 from devices.measurement import Visit
 from devices.rounds import Reading
-from hwprofile.profile import Profile, ProfileWriter
+from hwprofile.profile import Profile
 from hwprofile.profile_lines import ProfileError
+from hwprofile.profile_writer import ProfileWriter
 from hwprofile.recording import replay_device
 from hwprofile.show import for_people, to_json
 from tests.fuzzing import Mutator

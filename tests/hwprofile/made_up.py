@@ -10,8 +10,9 @@ from devices.measurement import EnergySource, EnergyVisit, Visit
 from devices.rounds import Reading
 from hwprofile.catalog import default_table
 from hwprofile.latency import block_numbers
-from hwprofile.profile import Profile, ProfileWriter
+from hwprofile.profile import Profile
 from hwprofile.profile_lines import Header
+from hwprofile.profile_writer import ProfileWriter
 from hwprofile.subjects import SpaceSubject
 from ponas_core.space import SearchSpace
 

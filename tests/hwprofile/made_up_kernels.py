@@ -10,8 +10,9 @@ import onnx
 
 from devices.rounds import Reading
 from hwprofile.onnx_prediction import decomposed, fused
-from hwprofile.profile import Profile, ProfileWriter
+from hwprofile.profile import Profile
 from hwprofile.profile_lines import Header
+from hwprofile.profile_writer import ProfileWriter
 from hwprofile.subjects import KernelsSubject, calibration_network
 from ponas_core.kernels import Kernel
 from predictors.kernels import FusedKernel

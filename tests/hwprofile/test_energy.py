@@ -15,12 +15,12 @@ from click.testing import CliRunner
 
 from devices.links.local import LocalLink
 from devices.rounds import ENERGY
-from hwprofile.bench import check_fits
 from hwprofile.budget import Budget
 from hwprofile.catalog import scores_named
 from hwprofile.cli import main
 from hwprofile.energy import Energy, SpaceEnergy
 from hwprofile.latency import SpaceLatency
+from hwprofile.matching import check_fits
 from hwprofile.profile import Profile
 from hwprofile.profile_lines import Header, ProfileError
 from hwprofile.specialize import MOST_ENERGY_TRIES, Specialization, Specializer

@@ -10,8 +10,9 @@ from devices.rounds import Reading
 from hwprofile.chosen_device import chosen_device
 from hwprofile.errors import UserError
 from hwprofile.latency import SpaceLatency, raw_cost
-from hwprofile.profile import Profile, ProfileWriter
+from hwprofile.profile import Profile
 from hwprofile.profile_lines import Header, ProfileError
+from hwprofile.profile_writer import ProfileWriter
 from hwprofile.session import Session
 from hwprofile.subjects import SpaceSubject
 from ponas_core.score_table import macs_proxy

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from devices.device import identity_differences
 from devices.measurement import NodeTimes
 from devices.rounds import Reading
-from hwprofile.profile import Profile, ProfileWriter
+from hwprofile.profile import Profile
 from hwprofile.profile_lines import LARGEST_LINE_BYTES, Header, ProfileError
+from hwprofile.profile_writer import ProfileWriter
 from tests.hwprofile.made_up import made_up_visit
 
 ROUND_END: dict[str, object] = {"row": "round", "conditions": [], "seconds": 1.0}
@@ -182,7 +183,7 @@ def test_two_writers_of_one_profile_are_kept_apart(tmp_path: Path, header: Heade
     path = tmp_path / "p.jsonl"
     write_small(path, header)
     code = (
-        "import sys; from pathlib import Path; from hwprofile.profile import *\n"
+        "import sys; from pathlib import Path; from hwprofile.profile_writer import *\n"
         "try:\n with ProfileWriter(Profile.load(Path(sys.argv[1]))): pass\n"
         "except ProfileError as error: print(error)"
     )

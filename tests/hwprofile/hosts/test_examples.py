@@ -18,9 +18,9 @@ from click.testing import CliRunner
 
 from devices.catalog import device
 from devices.settings import Settings
-from hwprofile.bench import device_header
 from hwprofile.catalog import space_named
 from hwprofile.cli import main
+from hwprofile.matching import device_header
 from hwprofile.profile_lines import Header
 from tests.hwprofile.made_up import write_made_up_profile
 from tests.hwprofile.made_up_kernels import write_kernels_profile

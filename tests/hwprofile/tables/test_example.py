@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from devices.catalog import device
 from devices.settings import Settings
-from hwprofile.bench import device_header
 from hwprofile.cli import main
+from hwprofile.matching import device_header
 from ponas_core.space_file import shipped_space
 from tests.hwprofile.made_up import write_made_up_profile
 from tests.hwprofile.tables.published import ROOT

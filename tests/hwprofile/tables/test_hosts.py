@@ -15,10 +15,10 @@ from click.testing import CliRunner
 
 from devices.catalog import device
 from devices.settings import Settings
-from hwprofile.bench import device_header
 from hwprofile.catalog import space_named
 from hwprofile.cli import main
 from hwprofile.latency import SpaceLatency
+from hwprofile.matching import device_header
 from hwprofile.profile import Profile
 from ponas_core.blocks import MBConv, PoolLinear, Skip
 from ponas_core.space import Architecture, Layer

@@ -1,0 +1,254 @@
+"""A bench whose rounds are spread over boards: each round is one task, on one board, in a fresh process."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from devices.connection import AgentDied, LinkLost
+from devices.device import identity_differences
+from devices.patience import Patience
+from devices.round_report import RoundReport, json_object
+from hwprofile.bench_plan import BenchPlan, Progress
+from hwprofile.errors import DeviceUnreachable
+from hwprofile.fleet.board import Carried, Order, carried, measured
+from hwprofile.fleet.boards import Boards, reason_of
+
+if TYPE_CHECKING:
+    from distributed import Future
+
+POLL_S = 1.0
+"""How often it is looked who is there."""
+MOST_FRUITLESS = 3
+"""Rounds in a row that take their boards down, after which no further one is tried."""
+MOST_DEATHS = 2
+"""Rounds that a board's agent does not survive, after which the board is left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Flight:
+    """A round that is under way on some board of these."""
+
+    order: Order
+    future: Future[Any]
+    addresses: frozenset[str]
+
+
+@dataclass
+class FleetBench:
+    """Measures what a plan lacks on all boards that are alike.
+
+    Attributes:
+        boards: of the fleet.
+        plan: what is measured, into which profile.
+        progress: told after every round.
+        seed: of the order of the graphs.
+        patience: how long a fleet that lost all its boards is waited for: the sum of its waits for a link.
+    """
+
+    boards: Boards
+    plan: BenchPlan
+    progress: Progress
+    seed: int
+    patience: Patience
+    _flights: list[_Flight] = field(default_factory=list)
+    _orders: int = 0
+    _fruitless: int = 0
+    _deaths: Counter[str] = field(default_factory=Counter)
+    _alone_since: float | None = None
+
+    def rounds(self) -> Iterator[None]:
+        """Measure until nothing waits; pauses after every round.
+
+        Raises:
+            AgentDied: no board is left for long, or rounds take their boards down.
+        """
+        self._carried = Carried.of(self.plan.subject)
+        try:
+            while True:
+                self._send()
+                if not self._flights and not self.plan.waiting():
+                    break
+                for flight in self._landed():
+                    if self._take_in(flight):
+                        yield
+            self.plan.end()
+        finally:
+            self._cancel()
+
+    # --- sending
+
+    def _send(self) -> None:
+        """Give every board of the right kind a round, as far as there is something to measure."""
+        try:
+            self.boards.look()
+        except DeviceUnreachable as error:
+            self._wait_alone(str(error))
+            return
+        alike = frozenset(self.boards.alike(self.plan.profile.header.identity))
+        self._recall_stranded(alike)
+        if not alike:
+            self._wait_alone(self.boards.why_none())
+            return
+        self._alone_since = None
+        # the first round decides which networks are measured beside the blocks
+        most = len(alike) if self.plan.profile.ends else 1
+        while len(self._flights) < most:
+            names = self.plan.wanted(Counter(name for one in self._flights for name in one.order.to_time))
+            if not names:
+                return
+            self._flights.append(self._flight(names, alike))
+
+    def _flight(self, names: list[str], alike: frozenset[str]) -> _Flight:
+        client, self._orders = self.boards.scheduler.client, self._orders + 1
+        header, kinds = self.plan.profile.header, self.plan.kinds()
+        order = Order(
+            {name: kinds[name] for name in names},
+            names,
+            self.plan.to_look_into(names),
+            names if header.energy is not None else [],
+            header.identity,
+            (self.seed, self.plan.profile.last_round + 1, self._orders),
+        )
+        subject = client.submit(
+            carried,
+            self._carried,
+            key=f"hwprofile-subject-{self._carried.digest}-{'-'.join(sorted(alike))}",
+            workers=sorted(alike),
+        )
+        future = client.submit(
+            measured,
+            self.boards.wanted,
+            subject,
+            order,
+            key=f"hwprofile-round-{uuid.uuid4().hex}",
+            workers=sorted(alike),
+            resources=self.boards.resources,
+            pure=False,
+        )
+        return _Flight(order, future, alike)
+
+    def _recall_stranded(self, alike: frozenset[str]) -> None:
+        """Take back rounds that wait for boards of which none is left."""
+        stranded = [one for one in self._flights if alike and not one.addresses & alike]
+        for flight in stranded:
+            flight.future.cancel(force=True)
+            self._flights.remove(flight)
+
+    def _wait_alone(self, why: str) -> None:
+        """Wait for boards; AgentDied where none comes for long, or those there were are all left out."""
+        now, patience_s = time.monotonic(), sum(self.patience.lost_s)
+        if self._alone_since is None:
+            self._alone_since = now
+            self.progress.notice(f"{why}; waiting up to {patience_s:.0f} s for one")
+        if now - self._alone_since >= patience_s:
+            raise LinkLost(why)
+        self.patience.sleep(min(POLL_S, patience_s))
+
+    # --- taking in
+
+    def _landed(self) -> list[_Flight]:
+        """The rounds that have ended, after some time without one."""
+        if not self._flights:
+            return []
+        from distributed import wait
+
+        try:
+            with self._flights[0].future.client.as_current():
+                wait([one.future for one in self._flights], POLL_S, "FIRST_COMPLETED")
+        except TimeoutError:
+            return []
+        except Exception as error:  # Dask's errors of cancelled futures have no base class in common
+            if not any(one.future.cancelled() for one in self._flights):
+                raise AgentDied(f"the fleet's scheduler fails: {error}") from error
+        return [one for one in self._flights if one.future.done()]
+
+    def _take_in(self, flight: _Flight) -> bool:
+        """Write down what a round left; False where it has to be measured again."""
+        self._flights.remove(flight)
+        future = flight.future
+        if future.status == "error":
+            self._count_fruitless(reason_of(future))
+            return False
+        if future.status != "finished":  # the scheduler is another one, or lost it
+            return False
+        answer, address = self._answer(future)
+        if answer is None or address is None:
+            return False
+        try:
+            report = self._report(flight, answer, address)
+        except ValueError as error:
+            self.boards.drop(address, f"its answer is refused: {error}")
+            return False
+        if report is None:
+            return False
+        self._write(report, flight, self.boards.names.get(address, ""))
+        self._fruitless = 0
+        self._deaths.clear()
+        return True
+
+    def _answer(self, future: Future[Any]) -> tuple[object, str | None]:
+        """What came back and from where; nothing where it was lost on the way."""
+        from concurrent.futures import CancelledError
+
+        try:
+            places = self.boards.scheduler.client.who_has([future])
+            return future.result(timeout=60), next(iter(places.get(future.key) or ()), None)
+        except (CancelledError, OSError, TimeoutError, DeviceUnreachable):
+            return None, None
+
+    def _report(self, flight: _Flight, answer: object, address: str) -> RoundReport | None:
+        """A round that was measured as it was asked for; None where the board could not do it."""
+        fields = json_object(answer)
+        if "unusable" in fields:
+            why = str(fields["unusable"])[:1000]
+            self._deaths[address] += 1
+            if fields.get("sort") != "died" or self._deaths[address] >= MOST_DEATHS:
+                self.boards.drop(address, why)
+            else:
+                self.progress.notice(f"board {self.boards.names.get(address)}: {why}; the round is repeated")
+            return None
+        report = RoundReport.from_text(answer)
+        differences = identity_differences(flight.order.identity, report.identity)
+        if differences:
+            raise ValueError(f"it is another device ({'; '.join(differences)}, asked for / it)")
+        report.check_asked(flight.order.asked, self.plan.subject.reference().name)
+        return report
+
+    def _count_fruitless(self, why: str) -> None:
+        self._fruitless += 1
+        if self._fruitless >= MOST_FRUITLESS:
+            raise AgentDied(f"{self._fruitless} rounds in a row were lost with their boards: {why}")
+        self.progress.notice(f"a round was lost with its boards ({why}); it is repeated")
+
+    def _write(self, report: RoundReport, flight: _Flight, board: str) -> None:
+        """A round under the next free number, its processes counted on."""
+        plan, number = self.plan, self.plan.profile.last_round + 1
+        first = plan.profile.last_process + 1
+        for reading in report.readings:
+            kind = flight.order.kinds.get(reading.graph, "block")
+            plan.writer.reading(replace(reading, process=first + reading.process), kind, number)
+        conditions = [
+            {**state, "process": first + int(state.get("process") or 0)} for state in report.conditions
+        ]
+        plan.end_round(number, conditions, report.seconds, board)
+        self._tell()
+
+    def _tell(self) -> None:
+        profile = self.plan.profile
+        fewest = profile.header.goal.rounds
+        done = sum(min(fewest, len(rounds)) for rounds in profile.visits.values())
+        total = fewest * len(self.plan.kinds())
+        boards = len(set(profile.boards))
+        self.progress.advance(done, total, f"{len(profile.ends)} rounds on {boards} boards")
+
+    def _cancel(self) -> None:
+        for flight in self._flights:
+            if flight.future.client.status != "closed":
+                flight.future.cancel(force=True)
+        self._flights.clear()
+        self.boards.forget()
