@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.fleet_at_scale import boards, drawing, fits, look_ups, profiles, total
+from benchmarks.fleet_at_scale import boards, drawing, fits, fleet, look_ups, profiles, total
 from benchmarks.fleet_at_scale.slopes import Series
 from hwprofile.display import table
 
@@ -43,6 +43,10 @@ def _boards(quick: bool) -> Iterator[Series]:
     return boards.series((10, 30, 100, 300), (100, 300, 1000, 3000), payloads, 600, 4.0)
 
 
+def _fleet(quick: bool) -> Iterator[Series]:
+    return fleet.series((1, 2) if quick else (10, 30, 100, 200))
+
+
 def _fits(quick: bool) -> Iterator[Series]:
     if quick:
         return fits.series((0.2, 0.4), (10, 20), 1)
@@ -50,7 +54,8 @@ def _fits(quick: bool) -> Iterator[Series]:
 
 
 PARTS: Mapping[str, Part] = {
-    "profiles": _profiles, "loop": _loop, "look-ups": _look_ups, "boards": _boards, "fits": _fits,
+    "profiles": _profiles, "loop": _loop, "look-ups": _look_ups,
+    "boards": _boards, "fleet": _fleet, "fits": _fits,
 }  # fmt: skip
 
 

@@ -30,7 +30,9 @@ from benchmarks.fleet_at_scale.fresh import (
     processor_s,
     resident_bytes,
 )
+from benchmarks.fleet_at_scale.made_up import PaperDevice
 from benchmarks.fleet_at_scale.slopes import Series
+from hwprofile.fleet.board import Wanted
 
 HERE = "benchmarks.fleet_at_scale.boards"
 RESOURCE = "hwprofile-paper"
@@ -62,7 +64,8 @@ def paper_round(graphs: bytes, seconds: float) -> str:
 
 
 def serve(role: str, address: str, count: int) -> None:
-    """Be the scheduler, or so many boards, until the parent closes the input."""
+    """Be the scheduler, or so many boards made of paper, until the parent closes the input."""
+    setattr(Wanted, "device", lambda wanted: PaperDevice())  # noqa: B010  # mypy: a method is not assigned to
     with TemporaryDirectory() as folder:
         asyncio.run(_serve(role, address, count, folder))
 
@@ -94,7 +97,7 @@ async def _serve(role: str, address: str, count: int, folder: str) -> None:
 
 
 @contextmanager
-def _process(role: str, address: str = "", count: int = 0) -> Iterator[tuple[int, str]]:
+def process(role: str, address: str = "", count: int = 0) -> Iterator[tuple[int, str]]:
     """A process of these, with its id and the address that it tells."""
     command = [sys.executable, "-m", HERE, role, address, str(count)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "error"}
@@ -110,6 +113,12 @@ def _process(role: str, address: str = "", count: int = 0) -> Iterator[tuple[int
             running.stdin.close()
         running.wait(END_S)
         running.stdout.close()
+
+
+def board_processes(stack: ExitStack, address: str, boards: int) -> list[int]:
+    """So many boards for a scheduler; gives the ids of their processes."""
+    shares = [min(BOARDS_A_PROCESS, boards - first) for first in range(0, boards, BOARDS_A_PROCESS)]
+    return [stack.enter_context(process("boards", address, share))[0] for share in shares]
 
 
 # --- one campaign
@@ -133,12 +142,11 @@ def campaign(
         seconds: that a round lasts.
         idle_s: for how long the scheduler is watched without tasks.
     """
-    shares = [min(BOARDS_A_PROCESS, boards - first) for first in range(0, boards, BOARDS_A_PROCESS)]
     warnings.filterwarnings("ignore", "Sending large graph", UserWarning)  # that is what is measured
     with ExitStack() as stack:
-        scheduler, address = stack.enter_context(_process("scheduler"))
+        scheduler, address = stack.enter_context(process("scheduler"))
         alone = resident_bytes(scheduler)
-        hosts = [stack.enter_context(_process("boards", address, share))[0] for share in shares]
+        hosts = board_processes(stack, address, boards)
         client = stack.enter_context(distributed.Client(address, set_as_default=False))
         client.wait_for_workers(boards, timeout=START_S)
         time.sleep(1.0)  # what comes with new boards is over

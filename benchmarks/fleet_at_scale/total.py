@@ -15,9 +15,11 @@ PROFILES = DEVICES * SPACES
 IN_A_PROFILE = GRAPHS * ROUNDS * SAMPLES
 TASKS = PROFILES * ROUNDS
 PAYLOAD_BYTES = 10_000_000
-"""Graphs of a round of `proxyless`, as ONNX."""
+"""About what the graphs of a round of `proxyless` are as ONNX."""
 MEMORY_BYTES = 16e9
 """Of a machine on which limits are looked at."""
+ROUND_S = 60.0
+"""Of a board, for `proxyless`."""
 LOOK_UPS = 2
 """Of a bench: a finished profile, and an unfinished one."""
 BY_ROUNDS = "samples, by rounds"
@@ -82,13 +84,6 @@ class Costs:
         size = law.centre * math.exp(math.log(cost / law.scale) / law.slope)
         return size, self.at(what, unit, against, size)[1]
 
-    def task_s(self, who: str) -> tuple[float, str]:
-        """Processor seconds of the scheduler or the client for a round with its graphs, among all boards."""
-        what = f"{who}, a task"
-        small, basis = self.at(what, "s", "boards", DEVICES)
-        more = self.near(what, "s", "bytes a task", PAYLOAD_BYTES) - self.near(what, "s", "bytes a task", 0)
-        return small + max(more, 0.0), f"by boards {basis}; what 10 MB cost more measured with few"
-
 
 def sums(costs: Costs) -> Iterator[Sum]:
     """What 1,000 devices and 100 spaces cost, one profile of some 10^4 samples each."""
@@ -108,36 +103,45 @@ def sums(costs: Costs) -> Iterator[Sum]:
     one = costs.near("fit, table of a space", "s", "rounds", ROUNDS)
     yield Sum("fit, table of a space", one, one * PROFILES, "s", f"measured, × {PROFILES}")
     for who in ("scheduler", "client"):
-        one, basis = costs.task_s(who)
-        yield Sum(f"{who}, a round as a task", one, one * TASKS, "s", f"× {TASKS}; {basis}")
-    yield Sum("graphs through the scheduler", PAYLOAD_BYTES, PAYLOAD_BYTES * TASKS, "bytes", f"× {TASKS}")
+        one, basis = costs.at(f"fleet's {who}, a round", "s", "boards", DEVICES)
+        yield Sum(f"fleet's {who}, {TASKS} rounds", one, one * TASKS, "s", basis)
 
 
 def limits(costs: Costs) -> list[Limit]:
     """Limits, the one that is exceeded most at the top.
 
-    Rates are those of one processor that does nothing else, for 1,000 boards that all measure.
+    Rates are those of one processor that does nothing else.
     """
     memory = f"{MEMORY_BYTES / 1e9:.0f} GB"
-    waiting = costs.near("scheduler, a waiting task", "bytes", "bytes a task", PAYLOAD_BYTES)
-    found = [
-        Limit(
-            f"memory of the scheduler ({memory}), all rounds of one space submitted at once",
-            f"at {MEMORY_BYTES / waiting:.0f} rounds that wait, 10 MB each",
-            waiting * DEVICES * ROUNDS / MEMORY_BYTES,
-            f"{waiting / 1e6:.1f} MB a task, measured",
-        )
-    ]
+    found = []
     for who in ("scheduler", "client"):
-        one, basis = costs.task_s(who)
+        one, basis = costs.at(f"fleet's {who}, a round", "s", "boards", DEVICES)
         found.append(
             Limit(
-                f"one processor of the {who}, rounds of one minute",
-                f"where 1,000 boards need a round every {one * DEVICES:.0f} s or oftener",
-                one * DEVICES / 60,
+                f"one processor of the fleet's {who}, {DEVICES} boards and rounds of a minute",
+                f"{1 / one:.0f} rounds a second, so rounds of {one * DEVICES:.0f} s from all boards",
+                one * DEVICES / ROUND_S,
                 basis,
             )
         )
+    one, basis = costs.at("fleet's scheduler, memory", "bytes", "boards", DEVICES)
+    found.append(
+        Limit(
+            f"memory of the fleet's scheduler ({memory}), {DEVICES} boards",
+            f"{one / 1e9:.2g} GB",
+            one / MEMORY_BYTES,
+            basis,
+        )
+    )
+    one = costs.near("scheduler, a waiting task", "bytes", "bytes a task", PAYLOAD_BYTES)
+    found.append(
+        Limit(
+            f"the same, if each round carried {PAYLOAD_BYTES / 1e6:.0f} MB and {ROUNDS} a board waited",
+            f"at {MEMORY_BYTES / one:.0f} rounds that wait",
+            one * DEVICES * ROUNDS / MEMORY_BYTES,
+            f"{one / 1e6:.1f} MB a waiting task, measured",
+        )
+    )
     for what, unit, most, words in (
         ("profile, load", "bytes", MEMORY_BYTES, f"memory to load one profile ({memory})"),
         ("profile, file", "bytes", float(LARGEST_FILE_BYTES), "largest file that is read (1 GB)"),
