@@ -17,7 +17,7 @@ from scipy.special import stdtrit
 from devices.statistics import CONFIDENCE
 
 DISAGREEMENT = 0.05
-"""How far a board's level is from the others' middle before it is named."""
+"""How far a board's level is from the middle before it is named."""
 CERTAIN = 3.0
 """Standard errors of its level that this must be, too."""
 
@@ -27,10 +27,11 @@ class BoardSpread:
     """How far boards are apart.
 
     Attributes:
-        levels: how much slower each board is than the middle of all: 0.02 for 2 %, in the order of names.
+        levels: how much slower each board is than the middle of all: 0.02 for 2 %, in the order of names;
+            empty for one board.
         sd: standard deviation between boards, relative, without what rounds scatter.
         half_width: half of the 95 % interval of the middle over boards like these, relative; 0 for one board.
-        disagreeing: how much slower than the middle of the others each board is that stands apart.
+        disagreeing: how much slower than the middle each board is that stands apart; of two, than the other.
     """
 
     levels: Mapping[str, float] = field(default_factory=dict)
@@ -49,7 +50,7 @@ class BoardSpread:
         levels = _levels_of_rounds(latency_ms, boards)
         of_boards = {board: np.array(found) for board, found in sorted(_by_board(levels, boards).items())}
         if len(of_boards) < 2:
-            return cls(dict.fromkeys(of_boards, 0.0))
+            return cls()
         means = {board: float(found.mean()) for board, found in of_boards.items()}
         within, between = _variances(list(of_boards.values()))
         middle = float(np.median(list(means.values())))
@@ -110,10 +111,11 @@ def _variances(groups: list[np.ndarray[tuple[int], np.dtype[np.float64]]]) -> tu
 
 
 def _disagreeing(means: Mapping[str, float], variances: Mapping[str, float]) -> dict[str, float]:
+    """Boards far from the middle of all; of two, which have none, both are far from each other."""
     found = {}
+    middle = float(np.median(list(means.values())))
     for board, mean in means.items():
-        others = [other for name, other in means.items() if name != board]
-        apart = mean - float(np.median(others))
+        apart = (mean - middle) * (2 if len(means) == 2 else 1)
         if abs(np.expm1(apart)) > DISAGREEMENT and abs(apart) > CERTAIN * np.sqrt(variances[board]):
             found[board] = float(np.expm1(apart))
     return found

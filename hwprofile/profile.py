@@ -17,6 +17,7 @@ disturbances judged when read.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ from hwprofile.profile_lines import (
 
 Found = TypeVar("Found")
 Kind: TypeAlias = Literal["block", "kernel", "network", "model"]
+BOARD = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,63}")
 KINDS: tuple[Kind, ...] = ("block", "kernel", "network", "model")
 
 
@@ -212,7 +214,9 @@ class Profile:
         if type(seconds) not in (int, float) or not 0 <= seconds <= LARGEST_COUNT:
             raise ValueError(f"seconds is no length of time: {seconds!r:.80}")
         conditions = tuple(checked(state, "conditions") for state in states)
-        board = text(row, "board") if "board" in row else ""
+        board = row.get("board", "")
+        if "board" in row and not (isinstance(board, str) and BOARD.fullmatch(board)):
+            raise ValueError(f"not the name of a board: {board!r:.80}")
         self.ends[number] = RoundEnd(number, conditions, float(seconds), board)
         self.current_round = max(self.current_round, number + 1)
         self._count_visits(number)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwprofile.cli.group import main
-from hwprofile.cli.options import json_option
+from hwprofile.cli.options import fleet_option, json_option
 from hwprofile.errors import BadInput, DeviceUnreachable
 
 if TYPE_CHECKING:
@@ -16,38 +16,52 @@ if TYPE_CHECKING:
 
 
 @main.group(invoke_without_command=True)
+@fleet_option
 @json_option
 @click.pass_context
-def devices(context: click.Context, as_json: bool) -> None:
+def devices(context: click.Context, fleet: str | None, as_json: bool) -> None:
     """List, add, show, remove and check devices; alone it lists them.
 
     \b
     Examples:
       hwprofile devices
+      hwprofile devices --fleet tcp://host:8786
       hwprofile devices add jetson --host orin.local
       hwprofile devices check jetson
     """
     if context.invoked_subcommand is None:
-        _list(as_json)
+        _list(fleet, as_json)
     elif as_json:
         raise click.UsageError(f"write --json behind {context.invoked_subcommand}")
+    elif fleet is not None:
+        raise click.UsageError("--fleet goes with `hwprofile devices` and `devices list`")
 
 
 @devices.command("list")
+@fleet_option
 @json_option
-def list_devices(as_json: bool) -> None:
+def list_devices(fleet: str | None, as_json: bool) -> None:
     """List devices and runtimes, and what each still needs; connects to none.
 
+    With --fleet it lists the boards and evaluators of a fleet: who is free, busy, silent, lost.
+
     \b
-    Example:
+    Examples:
       hwprofile devices list
+      hwprofile devices list --fleet tcp://host:8786
     """
-    _list(as_json)
+    _list(fleet, as_json)
 
 
-def _list(as_json: bool) -> None:
+def _list(fleet: str | None, as_json: bool) -> None:
     from hwprofile import listings
 
+    if fleet is not None:
+        from hwprofile.fleet.listing import listing
+
+        found = listing(fleet)
+        click.echo(json.dumps(found.to_json(), indent=1) if as_json else found.for_people())
+        return
     click.echo(json.dumps(listings.all_devices(), indent=1) if as_json else listings.devices_table())
 
 

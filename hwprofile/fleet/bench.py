@@ -23,19 +23,22 @@ if TYPE_CHECKING:
 
 POLL_S = 1.0
 """How often it is looked who is there."""
+STRANDED_S = 15.0
+"""After so long a round that is not done and on no board has gone astray."""
 MOST_FRUITLESS = 3
 """Rounds in a row that take their boards down, after which no further one is tried."""
 MOST_DEATHS = 2
 """Rounds that a board's agent does not survive, after which the board is left out."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Flight:
-    """A round that is under way on some board of these."""
+    """A round that is under way on some board of these, and when it was last seen there."""
 
     order: Order
     future: Future[Any]
     addresses: frozenset[str]
+    seen: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -133,11 +136,16 @@ class FleetBench:
         return _Flight(order, future, alike)
 
     def _recall_stranded(self, alike: frozenset[str]) -> None:
-        """Take back rounds that wait for boards of which none is left."""
-        stranded = [one for one in self._flights if alike and not one.addresses & alike]
-        for flight in stranded:
-            flight.future.cancel(force=True)
-            self._flights.remove(flight)
+        """Take back rounds that wait for boards of which none is left, or that no board knows any more."""
+        now, given = time.monotonic(), self.boards.tasks
+        for flight in [*self._flights]:
+            if flight.future.done() or flight.future.key in given:
+                flight.seen = now
+            elif (alike and not flight.addresses & alike) or now - flight.seen > STRANDED_S:
+                flight.future.cancel(force=True)
+                self._flights.remove(flight)
+                if alike:
+                    self._count_fruitless("no board has it any more")
 
     def _wait_alone(self, why: str) -> None:
         """Wait for boards; AgentDied where none comes for long, or those there were are all left out."""
@@ -177,7 +185,7 @@ class FleetBench:
         if future.status != "finished":  # the scheduler is another one, or lost it
             return False
         answer, address = self._answer(future)
-        if answer is None or address is None:
+        if answer is None or address is None or address in self.boards.dropped:
             return False
         try:
             report = self._report(flight, answer, address)

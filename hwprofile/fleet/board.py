@@ -40,6 +40,7 @@ from hwprofile.subjects import ModelsSubject
 VERSION = version("hwprofile")
 MOST_KEPT_BYTES = 512 << 20
 """Of graphs between two rounds; what is beyond is made anew."""
+LONGEST_REASON = 1000
 SHORT = Patience(lost_s=(1.0, 2.0, 4.0), died_s=(1.0,))
 """Another board takes a round over that this one cannot do."""
 
@@ -150,7 +151,7 @@ def described(wanted: Wanted, energy: bool) -> str:
                     return json.dumps({"unusable": str(error)})
             found = {"identity": dict(process.identity), "software": dict(process.software), "energy": source}
             return json.dumps(found)
-    except (UserError, DeviceError, LookupError, ValueError) as error:
+    except Exception as error:  # whatever it is: what Dask carries home as an exception may never get there
         return _unusable(error)
 
 
@@ -159,7 +160,7 @@ def measured(wanted: Wanted, carried: Carried, order: Order) -> str:
     try:
         with _KEPT.alone:
             return _measured(wanted, carried, order).to_text()
-    except (UserError, DeviceError, LookupError, ValueError) as error:
+    except Exception as error:  # as above
         return _unusable(error)
 
 
@@ -185,7 +186,9 @@ def _measured(wanted: Wanted, carried: Carried, order: Order) -> RoundReport:
 def _unusable(error: Exception) -> str:
     told = {IdentityChanged: "identity", AgentDied: "died"}
     sort = next((word for kind, word in told.items() if isinstance(error, kind)), "unusable")
-    return json.dumps({"unusable": str(error.args[0] if error.args else error), "sort": sort})
+    known = isinstance(error, UserError | DeviceError)
+    why = str(error) if known else f"{type(error).__name__}: {error}"
+    return json.dumps({"unusable": why[:LONGEST_REASON], "sort": sort})
 
 
 class _Kept:

@@ -193,6 +193,11 @@ class Boards:
             sorted(self.names[address] for address, one in self._usable.items() if _key(one) == _key(wanted))
         )
 
+    @property
+    def tasks(self) -> set[str]:
+        """Keys of everything that boards were given and have not done, of all users."""
+        return {key for one in self._there.values() for key in one.tasks}
+
     def alike(self, identity: Mapping[str, Any]) -> list[str]:
         """Addresses of the boards that are there and are this."""
         return [

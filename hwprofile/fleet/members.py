@@ -33,6 +33,7 @@ class Member:
         address: of the worker; it stays out of profiles.
         offers: names of what it measures, without their prefix, and `evaluation`.
         state: `silent` where nothing was heard of it for long; `lost` where it is gone.
+        tasks: keys of what it is given at the moment: one is under way, the others wait.
         quiet_s: seconds since it was last heard of.
     """
 
@@ -40,6 +41,7 @@ class Member:
     address: str
     offers: tuple[str, ...]
     state: State
+    tasks: tuple[str, ...]
     quiet_s: float
 
     def to_json(self) -> dict[str, Any]:
@@ -49,6 +51,7 @@ class Member:
             "address": self.address,
             "offers": list(self.offers),
             "state": self.state,
+            "tasks": len(self.tasks),
             "quiet_s": round(self.quiet_s, 1),
         }
 
@@ -62,7 +65,7 @@ def members(client: Client) -> list[Member]:
     """The workers that are there and offer anything of hwprofile's, by name."""
     busy = client.processing()
     found = [
-        _member(address, told, is_busy=bool(busy.get(address)))
+        _member(address, told, tuple(map(str, busy.get(address, ()))))
         for address, told in client.scheduler_info(n_workers=-1)["workers"].items()
     ]
     return sorted((member for member in found if member.offers), key=lambda member: member.name)
@@ -89,17 +92,17 @@ def lost_members(client: Client, present: Sequence[Member]) -> list[Member]:
     for when, event in client.get_events("all"):
         name, offers = noted.get(event.get("worker"), ("", []))
         if event.get("action") == "remove-worker" and not event.get("expected") and name not in {"", *back}:
-            found[name] = Member(name, event["worker"], tuple(offers), "lost", time.time() - when)
+            found[name] = Member(name, event["worker"], tuple(offers), "lost", (), time.time() - when)
     return sorted(found.values(), key=lambda member: member.name)
 
 
-def _member(address: str, told: Mapping[str, Any], *, is_busy: bool) -> Member:
+def _member(address: str, told: Mapping[str, Any], tasks: tuple[str, ...]) -> Member:
     offers = tuple(
         sorted(name.removeprefix(PREFIX) for name in told.get("resources") or {} if name.startswith(PREFIX))
     )
     quiet_s = max(0.0, time.time() - float(told.get("last_seen", 0.0)))
-    state: State = "silent" if quiet_s > SILENT_S else "busy" if is_busy else "free"
-    return Member(alias(told.get("name"), address), address, offers, state, quiet_s)
+    state: State = "silent" if quiet_s > SILENT_S else "busy" if tasks else "free"
+    return Member(alias(told.get("name"), address), address, offers, state, tasks, quiet_s)
 
 
 def alias(name: object, address: str) -> str:

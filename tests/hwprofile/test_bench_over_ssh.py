@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import json
 import os
 import random
 import signal
 import socket
 import subprocess
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,6 +29,7 @@ from hwprofile.profile_lines import ProfileError
 from hwprofile.subjects import SpaceSubject
 from ponas_core.space_file import load_space
 from tests.devices.ssh_server import SshServer, descendants, ssh_server, ssh_server_on_a_cable
+from tests.hwprofile.benching import Listening, assert_complete, rows, trouble
 
 QUICK = Goal(precision=0.5, rounds=2, most_rounds=3)
 FIVE = Goal(precision=0.5, rounds=5, most_rounds=6)
@@ -59,58 +55,8 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "board.profile.jsonl"
 
 
-@dataclass
-class Listening:
-    """A progress that remembers its notices."""
-
-    notices: list[str] = field(default_factory=list)
-
-    def advance(self, done: int, total: int, text: str) -> None:
-        """Nothing."""
-
-    def notice(self, text: str) -> None:
-        self.notices.append(text)
-
-
 def board(server: SshServer) -> Device:
     return AgentDevice("board", server.link(), Settings())
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def assert_complete(profile: Profile, goal: Goal) -> None:
-    """Nothing lost, nothing twice, nobody blamed."""
-    assert profile.finished
-    assert profile.errors == {}
-    measured = [row for row in rows(profile.path) if row.get("row") in ("block", "network")]
-    visits = Counter((row["name"], row["round"]) for row in measured)
-    assert set(visits.values()) == {1}
-    assert set(profile.names) == {name for name, _ in visits}
-    for name in profile.names:
-        progress = profile.progress(name)
-        assert len(progress.clean) + len(progress.disturbed) >= min(goal.rounds, 3), name
-
-
-@contextlib.contextmanager
-def trouble(happen: Callable[[], bool], times: int, path: Path, pause_s: float) -> Iterator[list[float]]:
-    """Something happens so many times, at random moments after a profile was begun."""
-    happened: list[float] = []
-    over = threading.Event()
-
-    def work() -> None:
-        while len(happened) < times and not over.wait(random.uniform(pause_s / 3, pause_s)):
-            if Profile.was_begun(path) and happen():
-                happened.append(time.monotonic())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield happened
-    finally:
-        over.set()
-        thread.join()
 
 
 def kill_a_connection(server: SshServer) -> bool:

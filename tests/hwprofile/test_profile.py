@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from devices.board_spread import BoardSpread
 from devices.device import identity_differences
 from devices.measurement import NodeTimes
 from devices.rounds import Reading
@@ -268,3 +270,71 @@ def test_a_graph_that_never_answered_in_time_ends_as_timeout(tmp_path: Path, hea
     assert profile.status_counts() == {"timeout": 1}
     with pytest.raises(ValueError, match="slow has no successful measurement"):
         profile.summary("slow")
+
+
+# --- boards of a fleet
+
+
+def write_on_boards(
+    path: Path, header: Header, boards: Sequence[str], slower: Mapping[str, float]
+) -> Profile:
+    """Ten graphs, a round on each of these boards, some of which are so much slower."""
+    rng = np.random.default_rng(0)
+    with ProfileWriter(Profile(path, header)) as writer:
+        for number, board in enumerate(boards):
+            for graph in range(10):
+                visit = made_up_visit((graph + 1) * (1 + slower.get(board, 0.0)), rng, 0.002)
+                writer.reading(Reading(f"block{graph}", number + 1, visit), "block", number)
+            writer.append({**ROUND_END, "round": number, **({"board": board} if board else {})})
+    return Profile.load(path)
+
+
+def test_boards_that_differ_widen_every_interval(tmp_path: Path, header: Header) -> None:
+    boards = ["a", "b", "c"] * 3
+    alike = write_on_boards(tmp_path / "alike.jsonl", header, boards, {})
+    apart = write_on_boards(tmp_path / "apart.jsonl", header, boards, {"a": 0.03, "c": -0.03})
+    assert alike.boards == apart.boards == ("a", "b", "c")
+    assert alike.board_spread.half_width < 0.01
+    assert apart.board_spread.levels == pytest.approx({"a": 0.03, "b": 0.0, "c": -0.03}, abs=0.003)
+    for name in apart.names:
+        assert apart.summary(name).half_width > apart.board_spread.half_width > 0.05
+        assert apart.verdict(name).status == "noisy"
+    assert alike.verdict("block3").status == "ok"
+
+
+def test_a_board_that_stands_apart_is_why_a_profile_is_not_to_be_trusted(
+    tmp_path: Path, header: Header
+) -> None:
+    found = write_on_boards(tmp_path / "p.jsonl", header, ["a", "b", "c"] * 3, {"c": 0.2})
+    assert found.why_disturbed() is not None
+    assert re.fullmatch(r"c is (19|20)\.\d% slower than the others", found.why_disturbed() or "")
+
+
+def test_one_board_or_none_is_as_ever(tmp_path: Path, header: Header) -> None:
+    one = write_on_boards(tmp_path / "one.jsonl", header, ["a"] * 5, {})
+    none = write_on_boards(tmp_path / "none.jsonl", header, [""] * 5, {})
+    assert (one.boards, none.boards) == (("a",), ("",))
+    assert one.board_spread == none.board_spread == BoardSpread()
+    assert one.summary("block3") == none.summary("block3")
+
+
+def test_another_boards_level_is_no_drift(tmp_path: Path, header: Header) -> None:
+    rng = np.random.default_rng(0)
+    with ProfileWriter(Profile(tmp_path / "p.jsonl", header)) as writer:
+        for number in range(8):
+            slower = 1.2 if number % 2 else 1.0
+            for _ in range(5):
+                visit = made_up_visit(slower, rng, 0.001)
+                writer.reading(Reading("ref", number + 1, visit, is_reference=True), "block", number)
+            writer.reading(Reading("a", number + 1, made_up_visit(slower, rng, 0.001)), "block", number)
+            writer.append({**ROUND_END, "round": number, "board": "ab"[number % 2]})
+    found = Profile.load(tmp_path / "p.jsonl")
+    assert not any(found.disturbances.values())
+    assert set(found.board_spread.disagreeing) == {"a", "b"}
+
+
+@pytest.mark.parametrize("board", [7, None, "", "10.0.0.1:22", "-x", "a" * 65])
+def test_a_board_is_known_by_a_name(tmp_path: Path, header: Header, board: object) -> None:
+    profile = Profile(tmp_path / "p.jsonl", header)
+    with pytest.raises(ValueError, match="name of a board"):
+        profile.apply({**ROUND_END, "round": 0, "board": board})
