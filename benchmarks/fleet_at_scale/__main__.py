@@ -23,13 +23,13 @@ Part = Callable[[bool], Iterator[Series]]
 
 
 def _profiles(quick: bool) -> Iterator[Series]:
-    return profiles.series((0.25, 0.5) if quick else (1, 3, 10, 30, 100), 1 if quick else 2)
+    return profiles.series((0.25, 0.5) if quick else (1, 3, 10, 30), 1 if quick else 2)
 
 
 def _loop(quick: bool) -> Iterator[Series]:
     if quick:
         return profiles.loop_series((5, 10), (10, 30), 1)
-    return profiles.loop_series((30, 100, 300, 1000), (300, 1000, 3000, 10_000), 2)
+    return profiles.loop_series((30, 100, 300, 1000), (300, 1000, 3000, 10_000), 1)
 
 
 def _look_ups(quick: bool) -> Iterator[Series]:
@@ -44,13 +44,13 @@ def _boards(quick: bool) -> Iterator[Series]:
 
 
 def _fleet(quick: bool) -> Iterator[Series]:
-    return fleet.series((1, 2) if quick else (10, 30, 100, 200))
+    return fleet.series((1, 2) if quick else (10, 20, 50, 100))
 
 
 def _fits(quick: bool) -> Iterator[Series]:
     if quick:
         return fits.series((0.2, 0.4), (10, 20), 1)
-    return fits.series((3, 10, 30, 100), (100, 300, 1000, 3000), 1)
+    return fits.series((1, 3, 10, 30), (100, 300, 1000, 3000), 1)
 
 
 PARTS: Mapping[str, Part] = {
@@ -107,9 +107,9 @@ def main(given: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(given)
     series: list[Series] = []
     for name in arguments.part or PARTS:
-        series += PARTS[name](arguments.quick)
-        print(f"{name} measured", flush=True)
-    print(rows_of(series))
+        found = list(PARTS[name](arguments.quick))
+        print(rows_of(found), end="\n\n", flush=True)
+        series += found
     if arguments.out is not None:
         arguments.out.write_text(json.dumps([asdict(one) for one in series], indent=1) + "\n", "utf-8")
     if arguments.plot is not None:

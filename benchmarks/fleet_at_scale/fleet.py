@@ -25,9 +25,11 @@ from hwprofile.fleet.device import FleetDevice
 from hwprofile.fleet.scheduler import Scheduler
 
 HERE = "benchmarks.fleet_at_scale.fleet"
-ROUNDS_A_BOARD = 4
+ROUNDS_A_BOARD = 2
+LOOKS = 10
 COSTS = {
     "client_s": ("fleet's client, a round", "s"),
+    "look_s": ("fleet's client, to see who is there", "s"),
     "scheduler_s": ("fleet's scheduler, a round", "s"),
     "scheduler_bytes": ("fleet's scheduler, memory", "bytes"),
     "client_bytes": ("fleet's client, memory", "bytes"),
@@ -40,7 +42,7 @@ def nobody(text: str) -> None:
 
 
 def campaign(watch: Watch, boards: int, graphs: int) -> None:
-    """One profile, measured by so many boards, four rounds each."""
+    """One profile, measured by so many boards, two rounds each."""
     goal = Goal(rounds=ROUNDS_A_BOARD * boards, most_rounds=ROUNDS_A_BOARD * boards + 3)
     with ExitStack() as stack:
         scheduler, address = stack.enter_context(process("scheduler"))
@@ -56,6 +58,10 @@ def campaign(watch: Watch, boards: int, graphs: int) -> None:
             report = bench(device, PaperSubject(graphs), path, goal, SilentProgress())
         watch.costs["scheduler_s"] = max(processor_s(scheduler) - scheduler_s, TICK_S)
         watch.costs["scheduler_bytes"] = float(max(resident_bytes(scheduler, "VmHWM") - before, PAGE_BYTES))
+        with watch("look"):
+            for _ in range(LOOKS):
+                device.boards.look()
+    watch.costs["look_s"] /= LOOKS
     rounds = len(report.profile.ends)
     for cost in ("client_s", "scheduler_s"):
         watch.costs[cost] /= rounds

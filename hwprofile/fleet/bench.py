@@ -59,6 +59,9 @@ class FleetBench:
     seed: int
     patience: Patience
     _flights: list[_Flight] = field(default_factory=list)
+    _flying: Counter[str] = field(default_factory=Counter)
+    """In how many rounds that are under way each graph is."""
+    _looked: float | None = None
     _orders: int = 0
     _fruitless: int = 0
     _deaths: Counter[str] = field(default_factory=Counter)
@@ -88,7 +91,7 @@ class FleetBench:
     def _send(self) -> None:
         """Give every board of the right kind a round, as far as there is something to measure."""
         try:
-            self.boards.look()
+            self._look()
         except DeviceUnreachable as error:
             self._wait_alone(str(error))
             return
@@ -101,10 +104,17 @@ class FleetBench:
         # the first round decides which networks are measured beside the blocks
         most = len(alike) if self.plan.profile.ends else 1
         while len(self._flights) < most:
-            names = self.plan.wanted(Counter(name for one in self._flights for name in one.order.to_time))
+            names = self.plan.wanted(self._flying)
             if not names:
                 return
             self._flights.append(self._flight(names, alike))
+            self._flying.update(names)
+
+    def _look(self) -> None:
+        """See who is there, not after every round: that takes the longer the more boards there are."""
+        if self._looked is None or time.monotonic() - self._looked >= POLL_S:
+            self.boards.look()
+            self._looked = time.monotonic()
 
     def _flight(self, names: list[str], alike: frozenset[str]) -> _Flight:
         client, self._orders = self.boards.scheduler.client, self._orders + 1
@@ -135,6 +145,11 @@ class FleetBench:
         )
         return _Flight(order, future, alike)
 
+    def _forget(self, flight: _Flight) -> None:
+        """A round is not under way any more."""
+        self._flights.remove(flight)
+        self._flying.subtract(flight.order.to_time)
+
     def _recall_stranded(self, alike: frozenset[str]) -> None:
         """Take back rounds that wait for boards of which none is left, or that no board knows any more."""
         now, given = time.monotonic(), self.boards.tasks
@@ -143,7 +158,7 @@ class FleetBench:
                 flight.seen = now
             elif (alike and not flight.addresses & alike) or now - flight.seen > STRANDED_S:
                 flight.future.cancel(force=True)
-                self._flights.remove(flight)
+                self._forget(flight)
                 if alike:
                     self._count_fruitless("no board has it any more")
 
@@ -177,7 +192,7 @@ class FleetBench:
 
     def _take_in(self, flight: _Flight) -> bool:
         """Write down what a round left; False where it has to be measured again."""
-        self._flights.remove(flight)
+        self._forget(flight)
         future = flight.future
         if future.status == "error":
             self._count_fruitless(reason_of(future))
