@@ -4,6 +4,8 @@ Real code runs at growing sizes on made-up numbers, each in a fresh process; law
 seconds and memory on log-log paper, and only these are extrapolated. Linux only (reads /proc).
 
     python -m benchmarks.fleet_at_scale --out scale.json --plot scale.svg
+    python -m benchmarks.fleet_at_scale --part boards --part fleet --out boards.json
+    python -m benchmarks.fleet_at_scale --read boards.json --read others.json --plot scale.svg
     python -m benchmarks.fleet_at_scale --quick
 """
 
@@ -26,6 +28,10 @@ def _profiles(quick: bool) -> Iterator[Series]:
     return profiles.series((0.25, 0.5) if quick else (1, 3, 10, 30), 1 if quick else 2)
 
 
+def _spread(quick: bool) -> Iterator[Series]:
+    return profiles.spread_series((0.25, 0.5) if quick else (3, 10, 30, 60), 1)
+
+
 def _loop(quick: bool) -> Iterator[Series]:
     if quick:
         return profiles.loop_series((5, 10), (10, 30), 1)
@@ -40,11 +46,11 @@ def _boards(quick: bool) -> Iterator[Series]:
     if quick:
         return boards.series((2, 4), (10, 20), (1000, 10_000), 20, 0.3)
     payloads = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
-    return boards.series((10, 30, 100, 300), (100, 300, 1000, 3000), payloads, 600, 4.0)
+    return boards.series((10, 20, 50, 100), (100, 300, 1000, 3000), payloads, 600, 4.0)
 
 
 def _fleet(quick: bool) -> Iterator[Series]:
-    return fleet.series((1, 2) if quick else (10, 20, 50, 100))
+    return fleet.series((1, 2) if quick else (5, 10, 20, 50, 100))
 
 
 def _fits(quick: bool) -> Iterator[Series]:
@@ -54,7 +60,7 @@ def _fits(quick: bool) -> Iterator[Series]:
 
 
 PARTS: Mapping[str, Part] = {
-    "profiles": _profiles, "loop": _loop, "look-ups": _look_ups,
+    "profiles": _profiles, "spread": _spread, "loop": _loop, "look-ups": _look_ups,
     "boards": _boards, "fleet": _fleet, "fits": _fits,
 }  # fmt: skip
 
@@ -102,11 +108,18 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: whether it runs, no figures")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this one; may be repeated")
+    parser.add_argument(
+        "--read", type=Path, action="append", default=[], help="files of --out: measured before"
+    )
     parser.add_argument("--out", type=Path, help="all measured numbers, JSON")
     parser.add_argument("--plot", type=Path, help="a drawing of the costs of a profile, SVG")
     arguments = parser.parse_args(given)
     series: list[Series] = []
-    for name in arguments.part or PARTS:
+    for path in arguments.read:
+        for one in json.loads(path.read_text("utf-8")):
+            numbers = {name: tuple(one[name]) for name in ("sizes", "costs")}
+            series.append(Series(**{**one, **numbers}))
+    for name in arguments.part or (() if arguments.read else PARTS):
         found = list(PARTS[name](arguments.quick))
         print(rows_of(found), end="\n\n", flush=True)
         series += found

@@ -26,7 +26,8 @@ def draw(all_series: Sequence[Series], against: str, path: Path) -> None:
     x = svg.Axis.around([size for one in drawn for size in one.sizes], svg.LEFT, svg.RIGHT, log=True)
     costs = [cost for one in drawn for cost in one.costs]
     y = svg.Axis.around(costs, svg.BOTTOM, svg.TOP, log=True)
-    pieces = [svg.element("style", STYLE), svg.frame(x, y, against, "seconds of processor")]
+    paper = svg.element("rect", width=svg.WIDTH, height=svg.HEIGHT, fill="#fff")
+    pieces = [svg.element("style", STYLE), paper, svg.frame(x, y, against, "seconds of processor")]
     bottom = min(costs) * 1.5
     ends = (x.low, min(x.high, x.low * y.high / bottom))
     pieces.append(svg.path([(x.at(end), y.at(bottom * end / x.low)) for end in ends], "linear"))

@@ -72,7 +72,12 @@ def readings(
 
 
 def write(
-    path: Path, kinds: Mapping[str, Kind], rounds: int, samples: int = SAMPLES, subject: str = "paper"
+    path: Path,
+    kinds: Mapping[str, Kind],
+    rounds: int,
+    samples: int = SAMPLES,
+    subject: str = "paper",
+    boards: int = 0,
 ) -> None:
     """Write a finished profile of these graphs with the real writer.
 
@@ -82,6 +87,7 @@ def write(
         rounds: how many, all of them quiet.
         samples: of a graph in a round.
         subject: name of the space.
+        boards: of a fleet, which take turns; 0 for none.
     """
     rng = np.random.default_rng(0)
     latencies_ms = {name: float(np.exp(rng.uniform(0, np.log(30)))) for name in kinds}
@@ -89,7 +95,8 @@ def write(
         for number in range(rounds):
             for reading in readings(latencies_ms, number, samples, rng):
                 writer.reading(reading, kinds.get(reading.graph, "block"), number)
-            writer.append(round_end(len(kinds), number))
+            board = {"board": f"board{number % boards}"} if boards else {}
+            writer.append({**round_end(len(kinds), number), **board})
         writer.append({"row": "end", "rounds": rounds})
 
 

@@ -30,10 +30,10 @@ COSTS = {
 LOOP_GRAPHS, LOOP_ROUNDS = 20, 5
 
 
-def written(watch: Watch, path: str, graphs: int, rounds: int, samples: int) -> None:
+def written(watch: Watch, path: str, graphs: int, rounds: int, samples: int, boards: int = 0) -> None:
     """A profile of this size is written."""
     with watch("write"):
-        write(Path(path), block_names(graphs), rounds, samples)
+        write(Path(path), block_names(graphs), rounds, samples, boards=boards)
     watch.costs["file_bytes"] = float(Path(path).stat().st_size)
 
 
@@ -70,6 +70,15 @@ def series(factors: Sequence[float], repeats: int) -> Iterator[Series]:
         in_samples = tuple(float(GRAPHS * ROUNDS * SAMPLES // usual * size) for size in sizes)
         for cost, (what, unit) in COSTS.items():
             yield Series(what, unit, f"samples, by {grown}", in_samples, tuple(one[cost] for one in found))
+
+
+def spread_series(factors: Sequence[float], repeats: int) -> Iterator[Series]:
+    """The same of a profile that grows in rounds, each on a board of its own."""
+    sizes = [round(factor * ROUNDS) for factor in factors]
+    found = [life(repeats, **{**USUAL, "rounds": size}, boards=size) for size in sizes]
+    in_samples = tuple(float(GRAPHS * SAMPLES * size) for size in sizes)
+    costs = tuple(one["judge_s"] for one in found)
+    yield Series("profile, judge", "s", "samples, by rounds on a board each", in_samples, costs)
 
 
 # --- the loop of a bench

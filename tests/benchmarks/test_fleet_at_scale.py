@@ -133,3 +133,7 @@ def test_the_simulation_runs_to_its_end(tmp_path: Path) -> None:
         one["what"] for one in series
     }
     assert files["--plot"].read_text().startswith("<svg ")
+    read = subprocess.run(
+        [*command[:3], "--read", str(files["--out"])], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith(read.stdout.lstrip())
