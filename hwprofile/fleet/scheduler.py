@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import re
@@ -92,8 +93,9 @@ class Scheduler:
             raise UserError("a fleet needs Dask: pip install 'hwprofile[fleet]'") from error
         security = _security(self._protocol)
         try:
-            # a client that found nobody would wait for its own end for long
+            # a client that finds nobody, or somebody else, waits for long or for ever
             socket.create_connection((self._host, int(self._port)), self._connect_s).close()
+            asyncio.run(asyncio.wait_for(_greet(self.address, security), self._connect_s))
             return Client(
                 self.address,
                 timeout=self._connect_s,
@@ -101,11 +103,21 @@ class Scheduler:
                 name="hwprofile",
                 security=security,
             )
-        except (OSError, TimeoutError, ValueError, RuntimeError, OverflowError) as error:
+        except (
+            Exception
+        ) as error:  # a stranger may answer anything, and Dask takes it for lengths and the like
             raise DeviceUnreachable(
                 f"no scheduler answers at {self.address} ({_why(error)}): is `dask scheduler` running there, "
                 "and its port open?"
             ) from error
+
+
+async def _greet(address: str, security: Security) -> None:
+    """Ask a scheduler who it is."""
+    from distributed import rpc
+
+    async with rpc(address, connection_args=security.get_connection_args("client")) as scheduler:
+        await scheduler.identity()
 
 
 def _is_this_computer(host: str) -> bool:
