@@ -91,11 +91,16 @@ class BenchPlan:
         return kinds
 
     def waiting(self) -> tuple[str, ...]:
-        """Graphs that are not known well enough; once a round has ended, with the networks chosen by it."""
-        if self.profile.chosen is None and self.profile.ends:
+        """Graphs not known well enough, with the networks chosen once each of the first was measured."""
+        if self.profile.chosen is None and self._first_is_measured:
             self.writer.append({"row": "chosen", "networks": dict(self.subject.choose(self.profile))})
         names = list(self.kinds())
         return pending(names, {name: self.profile.progress(name) for name in names}, self.profile.header.goal)
+
+    @property
+    def _first_is_measured(self) -> bool:
+        ends, visits = self.profile.ends, self.profile.visits
+        return bool(ends) and all(visits.get(name, {}).keys() & ends.keys() for name in self.subject.first())
 
     def wanted(self, flying: Mapping[str, int]) -> list[str]:
         """Those of the waiting graphs that another round shall measure while others are under way.
@@ -104,13 +109,14 @@ class BenchPlan:
 
         Args:
             flying: by graph, how many rounds that hold it are under way.
+
+        Returns:
+            Names, those first that were measured least.
         """
-        fewest, profile = self.profile.header.goal.rounds, self.profile
-        return [
-            name
-            for name in self.waiting()
-            if not (count := flying.get(name, 0)) or len(profile.progress(name).clean) + count < fewest
-        ]
+        fewest = self.profile.header.goal.rounds
+        clean = {name: len(self.profile.progress(name).clean) for name in self.waiting()}
+        found = [name for name in clean if not flying.get(name) or clean[name] + flying[name] < fewest]
+        return sorted(found, key=lambda name: clean[name] + flying.get(name, 0))
 
     def to_look_into(self, waiting: Sequence[str]) -> list[str]:
         """Those of the waiting graphs that are run under the runtime's own profiler too."""

@@ -40,6 +40,7 @@ from hwprofile.subjects import ModelsSubject
 VERSION = version("hwprofile")
 MOST_KEPT_BYTES = 512 << 20
 """Of graphs between two rounds; what is beyond is made anew."""
+SMALL_BYTES = 1 << 20
 LONGEST_REASON = 1000
 SHORT = Patience(lost_s=(1.0, 2.0, 4.0), died_s=(1.0,))
 """Another board takes a round over that this one cannot do."""
@@ -120,10 +121,12 @@ class Carried:
     Attributes:
         subject: it makes its graphs on the board.
         digest: of the subject, by which boards know that they have it.
+        is_small: whether it travels with every round; else it is brought to each board once.
     """
 
     subject: Subject
     digest: str
+    is_small: bool
 
     @classmethod
     def of(cls, subject: Subject) -> Carried:
@@ -131,7 +134,8 @@ class Carried:
         if isinstance(subject, ModelsSubject):
             graphs = {name: subject.graph(name, kind).onnx() for name, kind in subject.first().items()}
             subject = BlocksSubject(subject.name, graphs)
-        return cls(subject, hashlib.sha256(pickle.dumps(subject)).hexdigest()[:16])
+        data = pickle.dumps(subject)
+        return cls(subject, hashlib.sha256(data).hexdigest()[:16], len(data) <= SMALL_BYTES)
 
 
 def carried(subject: Carried) -> Carried:
