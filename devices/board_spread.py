@@ -48,10 +48,7 @@ class BoardSpread:
             boards: by round, the board that it ran on.
         """
         levels = _levels_of_rounds(latency_ms, boards)
-        of_boards = {
-            board: np.array([level for number, level in levels.items() if boards[number] == board])
-            for board in sorted({boards[number] for number in levels})
-        }
+        of_boards = {board: np.array(found) for board, found in sorted(_by_board(levels, boards).items())}
         if len(of_boards) < 2:
             return cls()
         means = {board: float(found.mean()) for board, found in of_boards.items()}
@@ -75,6 +72,14 @@ class BoardSpread:
         )
 
 
+def _by_board(levels: Mapping[int, float], boards: Mapping[int, str]) -> dict[str, list[float]]:
+    """What rounds show, by the board that they ran on."""
+    found: dict[str, list[float]] = {}
+    for number, level in levels.items():
+        found.setdefault(boards[number], []).append(level)
+    return found
+
+
 def _levels_of_rounds(
     latency_ms: Mapping[str, Mapping[int, float]], boards: Mapping[int, str]
 ) -> dict[int, float]:
@@ -82,10 +87,7 @@ def _levels_of_rounds(
     apart: dict[int, list[float]] = {}
     for of_graph in latency_ms.values():
         logs = {number: float(np.log(ms)) for number, ms in of_graph.items() if number in boards}
-        of_boards = [
-            np.median([log for number, log in logs.items() if boards[number] == board])
-            for board in {boards[number] for number in logs}
-        ]
+        of_boards = [np.median(found) for found in _by_board(logs, boards).values()]
         if len(of_boards) < 2:
             continue
         middle = float(np.mean(of_boards))

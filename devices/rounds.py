@@ -8,9 +8,10 @@ conditions are read between groups: what disturbed a round is read off them (`di
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -121,7 +122,7 @@ class Round:
             IdentityChanged: it came back as another one.
             RequestFailed: the runtime refuses the reference.
         """
-        self._waiting = [self.graphs[index] for index in self.rng.permutation(len(self.graphs))]
+        self._waiting = deque(self.graphs[index] for index in self.rng.permutation(len(self.graphs)))
         self._to_profile = [self.profiled[index] for index in self.rng.permutation(len(self.profiled))]
         self._to_power = [self.powered[index] for index in self.rng.permutation(len(self.powered))]
         self._process = self.first_process
@@ -149,11 +150,12 @@ class Round:
         self._read_conditions(running)
         running.load(self.reference.name, self.reference.onnx())
         while self._waiting:
-            for reading in self._group(running, self._waiting[: self.sampling.group]):
+            for reading in self._group(running, list(islice(self._waiting, self.sampling.group))):
                 yield reading
                 if not reading.is_reference:
                     self._fruitless.clear()
-                    self._waiting = [graph for graph in self._waiting if graph.name != reading.graph]
+                    # a group is the beginning of what waits: nothing is gone through as a whole
+                    self._waiting.remove(next(one for one in self._waiting if one.name == reading.graph))
                 if reading.failure:
                     self._to_power = [graph for graph in self._to_power if graph.name != reading.graph]
                 if reading.failure in _FATAL:

@@ -36,16 +36,31 @@ class Goal:
             raise ValueError(f"most_failures is at least 1, got {self.most_failures}")
 
 
+def finished_by_counts(successes: int, failures: int, goal: Goal) -> bool | None:
+    """Whether a graph needs no further visit, as far as counts tell; None where it matters what they showed.
+
+    So most graphs of most rounds are decided without asking what disturbed each round, which is judged anew
+    for all rounds after every one.
+
+    Args:
+        successes: its visits that gave samples.
+        failures: those that gave none.
+        goal: what is wanted.
+    """
+    if failures >= goal.most_failures or successes >= goal.most_rounds:
+        return True
+    return False if successes < goal.rounds else None
+
+
 def is_finished(progress: Progress, goal: Goal) -> bool:
     """Whether a graph needs no further visit.
 
     A disturbance that stayed for all the wanted rounds is not waited out: what was measured under it counts
     as far as it goes, and the profile says that it was disturbed.
     """
-    if progress.failures >= goal.most_failures:
-        return True
-    if len(progress.clean) + len(progress.disturbed) >= goal.most_rounds:
-        return True
+    known = finished_by_counts(len(progress.clean) + len(progress.disturbed), progress.failures, goal)
+    if known is not None:
+        return known
     stays = not progress.clean and len(progress.disturbed) >= goal.rounds
     if len(progress.clean) < goal.rounds and not stays:
         return False

@@ -22,7 +22,7 @@ from hwprofile.errors import DeviceUnreachable
 from hwprofile.fleet.bench import FleetBench
 from hwprofile.fleet.device import Benched, FleetDevice
 from hwprofile.matching import check_fits, device_header
-from hwprofile.profile import Profile
+from hwprofile.profile import Kind, Profile
 from hwprofile.profile_lines import ProfileError
 from hwprofile.profile_writer import ProfileWriter
 
@@ -84,20 +84,22 @@ class _Bench:
         inside = self.plan.to_look_into(waiting)
         measuring = Round(
             self.device,
-            self._graphs(_lacking(self.profile.visits, waiting, number)),
+            self._graphs(_lacking(self.profile.visits, waiting, number), kinds),
             self.plan.subject.reference(),
             self.rng,
             self.profile.last_process + 1,
-            profiled=self._graphs(_lacking(self.profile.insides, inside, number)),
+            profiled=self._graphs(_lacking(self.profile.insides, inside, number), kinds),
             identity=self.profile.header.identity,
             patience=self.patience,
             tell=self.progress.notice,
-            powered=self._graphs(self._to_power(waiting, number)),
+            powered=self._graphs(self._to_power(waiting, number), kinds),
         )
         steps = len(waiting) * (1 if self.profile.header.energy is None else 2) + len(inside)
+        measured = self._measured_in(number)
         for reading in measuring.readings():
             self.plan.writer.reading(reading, kinds.get(reading.graph, "block"), number)
-            self._tell(number, steps)
+            measured += not reading.is_reference
+            self._tell(number, measured, steps)
         self.plan.end_round(number, measuring.conditions, time.monotonic() - started)
 
     def _to_power(self, waiting: Sequence[str], number: int) -> list[str]:
@@ -107,15 +109,18 @@ class _Bench:
         failed = {name for name in waiting if self.profile.visits.get(name, {}).get(number, 0) is None}
         return [name for name in _lacking(self.profile.energies, waiting, number) if name not in failed]
 
-    def _graphs(self, names: Sequence[str]) -> list[Graph]:
-        return [self.plan.graph(name) for name in names]
+    def _graphs(self, names: Sequence[str], kinds: Mapping[str, Kind]) -> list[Graph]:
+        return [self.plan.graph(name, kinds[name]) for name in names]
 
-    def _tell(self, number: int, in_round: int) -> None:
-        goal = self.profile.header.goal
-        measured = sum(number in rounds for rounds in self.profile.visits.values())
-        measured += sum(number in rounds for rounds in self.profile.insides.values())
-        measured += sum(number in rounds for rounds in self.profile.energies.values())
-        rounds = max(goal.rounds + 1, number + 1)
+    def _measured_in(self, number: int) -> int:
+        """How much a round that goes on has measured already."""
+        measured: Sequence[Mapping[str, Mapping[int, object]]] = (
+            self.profile.visits, self.profile.insides, self.profile.energies,
+        )  # fmt: skip
+        return sum(number in rounds for by_name in measured for rounds in by_name.values())
+
+    def _tell(self, number: int, measured: int, in_round: int) -> None:
+        rounds = max(self.profile.header.goal.rounds + 1, number + 1)
         self.progress.advance(
             number * in_round + measured,
             rounds * in_round,
@@ -225,7 +230,8 @@ def _reads_energy(begun: Profile | None) -> bool:
 
 def _check_blocks(profile: Profile, subject: Subject) -> None:
     """Raise ProfileError where a profile holds blocks of another space of the same name."""
-    foreign = [name for name in profile.of_kind("block") if name not in subject.first()]
+    known = subject.first()
+    foreign = [name for name in profile.of_kind("block") if name not in known]
     if foreign:
         raise ProfileError(
             f"{profile.path} holds blocks that {subject.name} lacks, such as {foreign[0]}; if the space was "

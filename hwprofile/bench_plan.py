@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from devices.measurement import Graph
-from devices.schedule import pending
+from devices.schedule import finished_by_counts, pending
 from hwprofile.profile import Kind, Profile
 from hwprofile.profile_writer import ProfileWriter
 
@@ -94,8 +94,15 @@ class BenchPlan:
         """Graphs not known well enough, with the networks chosen once each of the first was measured."""
         if self.profile.chosen is None and self._first_is_measured:
             self.writer.append({"row": "chosen", "networks": dict(self.subject.choose(self.profile))})
-        names = list(self.kinds())
-        return pending(names, {name: self.profile.progress(name) for name in names}, self.profile.header.goal)
+        profile, goal = self.profile, self.profile.header.goal
+        finished = {
+            name: finished_by_counts(profile.successes[name], profile.failures[name], goal)
+            for name in self.kinds()
+        }
+        # what disturbed the rounds is judged anew after each: it is asked where counts do not decide
+        seen = {name: profile.progress(name) for name, known in finished.items() if known is None}
+        # a graph that has too few visits waits like one that nobody has visited
+        return pending([name for name, known in finished.items() if not known], seen, goal)
 
     @property
     def _first_is_measured(self) -> bool:
@@ -113,20 +120,25 @@ class BenchPlan:
         Returns:
             Names, those first that were measured least.
         """
-        fewest = self.profile.header.goal.rounds
-        clean = {name: len(self.profile.progress(name).clean) for name in self.waiting()}
-        found = [name for name in clean if not flying.get(name) or clean[name] + flying[name] < fewest]
-        return sorted(found, key=lambda name: clean[name] + flying.get(name, 0))
+        fewest, profile = self.profile.header.goal.rounds, self.profile
+        found = [
+            name
+            for name in self.waiting()
+            if not (count := flying.get(name, 0))
+            or profile.successes[name] + count < fewest
+            or len(profile.progress(name).clean) + count < fewest
+        ]
+        return sorted(found, key=lambda name: profile.successes[name] + flying.get(name, 0))
 
     def to_look_into(self, waiting: Sequence[str]) -> list[str]:
         """Those of the waiting graphs that are run under the runtime's own profiler too."""
         roles = (self.profile.chosen or {}) if self.profile.header.inline else {}
         return [name for name in waiting if roles.get(name) in (INSIDE, "canary")]
 
-    def graph(self, name: str) -> Graph:
-        """The graph of this name, made once."""
+    def graph(self, name: str, kind: Kind) -> Graph:
+        """The graph of this name and kind, made once."""
         if name not in self._graphs:
-            self._graphs[name] = self.subject.graph(name, self.kinds()[name])
+            self._graphs[name] = self.subject.graph(name, kind)
         return self._graphs[name]
 
     def end_round(

@@ -37,7 +37,7 @@ def devices_path() -> Path:
 
 def profiles_of(device: str) -> list[Path]:
     """Files that may be profiles of this device, sorted; names of other devices may begin with the same."""
-    return sorted((home() / "profiles").glob(f"{device}-*{SUFFIX}"))
+    return sorted(_matching(f"{device}-*{SUFFIX}"))
 
 
 def profile_path(device: str, subject: str, settings: Settings) -> Path:
@@ -46,31 +46,44 @@ def profile_path(device: str, subject: str, settings: Settings) -> Path:
 
 
 def fresh_profile_path(device: str, subject: str, settings: Settings) -> Path:
-    """A place beside `profile_path` that no file has yet; profiles that are there are kept."""
+    """`profile_path`, or where that is taken a place in a folder of its name; what is there is kept.
+
+    So all profiles of a device, subject and settings are found without going through those of others.
+    """
     path = profile_path(device, subject, settings)
     if not path.exists():
         return path
-    stem = path.name.removesuffix(SUFFIX)
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    number = 0
+    folder = _folder_of_fresh(path)
+    stem, number = f"{folder.name}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}", 0
+    path = folder / f"{stem}{SUFFIX}"
     while path.exists():
-        path = path.with_name(f"{stem}.{stamp}{f'-{number}' if number else ''}{SUFFIX}")
         number += 1
+        path = folder / f"{stem}-{number}{SUFFIX}"
     return path
+
+
+def _folder_of_fresh(path: Path) -> Path:
+    """Where profiles are that were measured beside one that was there."""
+    return path.with_name(path.name.removesuffix(SUFFIX))
 
 
 def profile_candidates(device: str, subject: str, settings: Settings) -> list[Path]:
     """All profiles of this device, subject and settings, the newest (by its last line) first."""
     path = profile_path(device, subject, settings)
-    stem = path.name.removesuffix(SUFFIX)
-    found = [path, *path.parent.glob(f"{stem}.*{SUFFIX}")]
+    found = [path, *_folder_of_fresh(path).glob(f"*{SUFFIX}")]
     return sorted((file for file in found if file.exists()), key=_age_ns, reverse=True)
 
 
 def family_candidates(device: str, family: str, settings: Settings) -> list[Path]:
     """The same of every subject whose name is this family's with a number behind it."""
-    found = (home() / "profiles").glob(f"{device}-{family}-*-{settings.digest}*{SUFFIX}")
+    found = _matching(f"{device}-{family}-*-{settings.digest}*{SUFFIX}")
     return sorted(found, key=_age_ns, reverse=True)
+
+
+def _matching(pattern: str) -> list[Path]:
+    """All profiles of such names: goes through every file's name."""
+    folder = home() / "profiles"
+    return [*folder.glob(pattern), *folder.glob(f"*/{pattern}")]
 
 
 def _age_ns(path: Path) -> int:

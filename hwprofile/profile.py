@@ -80,6 +80,10 @@ class Profile:
         self.references: dict[int, list[Visit]] = {}
         self.reference_name: str | None = None
         self.ends: dict[int, RoundEnd] = {}
+        self.current_round = 0  # in flight, or the next one
+        self.successes: Counter[str] = Counter()  # visits of each graph in rounds that have ended
+        self.failures: Counter[str] = Counter()  # likewise those that failed
+        self._in_flight: dict[int, list[str]] = {}
         self.chosen: dict[str, str] | None = None
         self.finished = False
         self.last_process = 0
@@ -106,11 +110,12 @@ class Profile:
         Raises:
             ProfileError: missing, empty, too large, of another version, or garbled at a line.
         """
-        lines = list(read_lines(path))
-        if not lines:
+        lines = read_lines(path)
+        first = next(lines, None)
+        if first is None:
             raise ProfileError(f"{path} is empty; delete it, or measure anew with --fresh")
-        profile = cls(path, read_header(path, lines[0]))
-        for number, line in enumerate(lines[1:], start=2):
+        profile = cls(path, read_header(path, first))
+        for number, line in enumerate(lines, start=2):
             if not line.endswith(b"\n"):  # only the last line can lack its end; a writer will cut it off
                 profile.notice = f"{path}: the last line was torn by an interruption and is dropped"
                 break
@@ -159,6 +164,9 @@ class Profile:
         else:
             of_graph[number] = Visit.from_json(row)
             self.timed_s += sum(row["wall_ns"]) / 1e9
+        self._in_flight.setdefault(number, []).append(name)
+        if number in self.ends:
+            self._count_visits(number)
         self.kinds[name] = row["row"]
 
     def _apply_inside(self, row: Mapping[str, Any]) -> None:
@@ -210,8 +218,15 @@ class Profile:
         if "board" in row and not (isinstance(board, str) and BOARD.fullmatch(board)):
             raise ValueError(f"not the name of a board: {board!r:.80}")
         self.ends[number] = RoundEnd(number, conditions, float(seconds), board)
+        self.current_round = max(self.current_round, number + 1)
+        self._count_visits(number)
         self._disturbances = self._energy_disturbances = {}
         self._board_spread = None
+
+    def _count_visits(self, number: int) -> None:
+        """Count the visits of a round that has ended."""
+        for name in self._in_flight.pop(number, ()):
+            (self.failures if self.visits[name][number] is None else self.successes)[name] += 1
 
     def _apply_end(self, row: Mapping[str, Any]) -> None:
         self.finished = True
@@ -226,11 +241,6 @@ class Profile:
         return tuple(name for name, found in self.kinds.items() if found == kind)
 
     @property
-    def current_round(self) -> int:
-        """The round in flight, or the next one; rounds count from 0."""
-        return max(self.ends, default=-1) + 1
-
-    @property
     def disturbances(self) -> Mapping[int, tuple[Disturbance, ...]]:
         """What disturbed each round that has ended; an empty tuple where nothing did."""
         if len(self._disturbances) != len(self.ends):
@@ -239,11 +249,12 @@ class Profile:
 
     def _judged(self, evidence: Mapping[int, RoundEvidence]) -> dict[int, tuple[Disturbance, ...]]:
         """Rounds of one board stand beside each other: another board's level is no disturbance."""
+        of_boards: dict[str, dict[int, RoundEvidence]] = {}
+        for number, one in evidence.items():
+            of_boards.setdefault(self.ends[number].board, {})[number] = one
         found: dict[int, tuple[Disturbance, ...]] = {}
-        for board in self.boards:
-            found |= disturbances(
-                {number: one for number, one in evidence.items() if self.ends[number].board == board}
-            )
+        for rounds in of_boards.values():
+            found |= disturbances(rounds)
         return dict(sorted(found.items()))
 
     @property

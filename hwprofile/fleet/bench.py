@@ -65,7 +65,10 @@ class FleetBench:
     seed: int
     patience: Patience
     _flights: list[_Flight] = field(default_factory=list)
+    _flying: Counter[str] = field(default_factory=Counter)
+    """In how many rounds that are under way each graph is."""
     _brought: dict[frozenset[str], Future[Any]] = field(default_factory=dict)
+    _looked: float | None = None
     _orders: int = 0
     _losses: int = 0
     _graph_s: float | None = None
@@ -96,7 +99,7 @@ class FleetBench:
     def _send(self) -> None:
         """Give every board of the right kind a round, as far as there is something to measure."""
         try:
-            self.boards.look()
+            self._look()
         except DeviceUnreachable as error:
             self._wait_alone(str(error))
             return
@@ -107,16 +110,23 @@ class FleetBench:
             return
         self._alone_since = None
         while len(self._flights) < len(alike):
-            names = self.plan.wanted(Counter(name for one in self._flights for name in one.order.to_time))
+            names = self.plan.wanted(self._flying)[: self._most_graphs]
             if not names:
                 return
-            self._flights.append(self._flight(names[: self._most_graphs], alike))
+            self._flights.append(self._flight(names, alike))
+            self._flying.update(names)
 
     @property
     def _most_graphs(self) -> int:
         """How many graphs a round has at most: a board that dies shall not take much with it."""
         usual = GRAPHS if self._graph_s is None else round(ROUND_S / self._graph_s)
         return max(FEWEST_GRAPHS, usual >> self._losses)
+
+    def _look(self) -> None:
+        """See who is there, not after every round: that takes the longer the more boards there are."""
+        if self._looked is None or time.monotonic() - self._looked >= POLL_S:
+            self.boards.look()
+            self._looked = time.monotonic()
 
     def _flight(self, names: list[str], alike: frozenset[str]) -> _Flight:
         client, self._orders = self.boards.scheduler.client, self._orders + 1
@@ -143,12 +153,17 @@ class FleetBench:
 
     def _brought_to(self, alike: frozenset[str]) -> Future[Any]:
         """The subject as a task, kept as long as the bench lasts, so that no board gets it twice."""
-        if alike not in self._brought or self._brought[alike].status != "finished":
+        if alike not in self._brought or self._brought[alike].status not in ("pending", "finished"):
             key = f"hwprofile-subject-{self._carried.digest}-{uuid.uuid4().hex}"
             self._brought[alike] = self.boards.scheduler.client.submit(
                 carried, self._carried, key=key, workers=sorted(alike)
             )
         return self._brought[alike]
+
+    def _forget(self, flight: _Flight) -> None:
+        """A round is not under way any more."""
+        self._flights.remove(flight)
+        self._flying.subtract(flight.order.to_time)
 
     def _recall_stranded(self, alike: frozenset[str]) -> None:
         """Take back rounds whose boards are all gone, or that none knows while one is free."""
@@ -156,12 +171,13 @@ class FleetBench:
             return
         now, given = time.monotonic(), self.boards.tasks
         for flight in [*self._flights]:
-            is_known = flight.future.done() or flight.future.key in given
-            if is_known or not self.boards.is_any_free(alike):
+            if flight.future.done():
+                continue
+            if flight.future.key in given or not self.boards.is_any_free(alike):
                 flight.seen = now
             if not flight.addresses & alike or now - flight.seen > STRANDED_S:
                 flight.future.cancel(force=True)
-                self._flights.remove(flight)
+                self._forget(flight)
                 self._count_losses(1, "no board has it any more")
 
     def _wait_alone(self, why: str) -> None:
@@ -194,7 +210,7 @@ class FleetBench:
 
     def _take_in(self, flight: _Flight) -> bool:
         """Write down what a round left; False where it has to be measured again."""
-        self._flights.remove(flight)
+        self._forget(flight)
         future = flight.future
         if future.status == "error":
             self._count_losses(KILLED, reason_of(future))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.measurement import Visit
-from devices.schedule import Goal, is_finished, pending
+from devices.schedule import Goal, finished_by_counts, is_finished, pending
 from devices.statistics import summarise
 from devices.verdicts import Progress
 
@@ -161,6 +161,21 @@ def after(progress: Progress, outcome: str, draw: Callable[[], Visit]) -> Progre
     if outcome == "clean":
         return Progress((*progress.clean, draw()), progress.disturbed, progress.failures)
     return Progress(progress.clean, (*progress.disturbed, draw()), progress.failures)
+
+
+@NO_DEADLINE
+@given(PROGRESS, goals())
+def test_counts_decide_only_where_what_was_seen_cannot_change_it(progress: Progress, goal: Goal) -> None:
+    successes = len(progress.clean) + len(progress.disturbed)
+    known = finished_by_counts(successes, progress.failures, goal)
+    assert known in (None, is_finished(progress, goal))
+    anything = [
+        is_finished(Progress(seen[:clean], seen[clean:], progress.failures), goal)
+        for seen in ((QUIET,) * successes, ((QUIET, LOUD) * successes)[:successes])
+        for clean in (0, successes)
+    ]
+    if known is not None:
+        assert set(anything) == {known}
 
 
 # --- several graphs

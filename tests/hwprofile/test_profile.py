@@ -53,6 +53,30 @@ def test_what_is_written_is_read_back(tmp_path: Path, header: Header) -> None:
     assert "ns" not in json.loads(lines[0])["identity"]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.sampled_from("ab"), st.booleans()), unique_by=lambda row: row[:2]
+    ),
+    st.data(),
+)
+def test_visits_of_ended_rounds_are_counted_in_whatever_order_they_come(
+    header: Header, visits: list[tuple[int, str, bool]], data: st.DataObject
+) -> None:
+    rng, profile = np.random.default_rng(0), Profile(Path("p.jsonl"), header)
+    rows: list[dict[str, object]] = [{**ROUND_END, "round": number} for number in range(0, 5, 2)]
+    for number, name, fails in visits:
+        shown = {"error": "no", "failure": "refused"} if fails else made_up_visit(1.0, rng, 0.01).to_json()
+        rows.append({"row": "block", "name": name, "round": number, "process": 1, **shown})
+    for row in data.draw(st.permutations(rows)):
+        profile.apply(row)
+        for name in "ab":
+            known = profile.progress(name)
+            assert profile.successes[name] == len(known.clean) + len(known.disturbed)
+            assert profile.failures[name] == known.failures
+    assert profile.current_round == 5
+
+
 def test_the_rows_hold_raw_samples_and_no_statistics(tmp_path: Path, header: Header) -> None:
     row = json.loads(write_small(tmp_path / "p.jsonl", header)[1])
     assert set(row) == {
