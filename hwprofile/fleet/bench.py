@@ -154,7 +154,7 @@ class FleetBench:
     def _brought_to(self, alike: frozenset[str]) -> Future[Any]:
         """The subject as a task, kept as long as the bench lasts, so that no board gets it twice."""
         if alike not in self._brought or self._brought[alike].status not in ("pending", "finished"):
-            key = f"hwprofile-subject-{self._carried.digest}-{uuid.uuid4().hex}"
+            key = f"hwprofile-subject-{self._carried.number}-{uuid.uuid4().hex}"
             self._brought[alike] = self.boards.scheduler.client.submit(
                 carried, self._carried, key=key, workers=sorted(alike)
             )

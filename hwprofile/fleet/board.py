@@ -5,11 +5,10 @@ The measurement is the same as anywhere: an agent in a fresh process for every r
 
 from __future__ import annotations
 
-import hashlib
 import json
-import pickle  # what Dask does with every task; nothing is read with it here
 import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -40,7 +39,6 @@ from hwprofile.subjects import ModelsSubject
 VERSION = version("hwprofile")
 MOST_KEPT_BYTES = 512 << 20
 """Of graphs between two rounds; what is beyond is made anew."""
-SMALL_BYTES = 1 << 20
 LONGEST_REASON = 1000
 SHORT = Patience(lost_s=(1.0, 2.0, 4.0), died_s=(1.0,))
 """Another board takes a round over that this one cannot do."""
@@ -120,12 +118,12 @@ class Carried:
 
     Attributes:
         subject: it makes its graphs on the board.
-        digest: of the subject, by which boards know that they have it.
+        number: no other subject has it, by which a board knows what it has made of this one.
         is_small: whether it travels with every round; else it is brought to each board once.
     """
 
     subject: Subject
-    digest: str
+    number: str
     is_small: bool
 
     @classmethod
@@ -134,8 +132,8 @@ class Carried:
         if isinstance(subject, ModelsSubject):
             graphs = {name: subject.graph(name, kind).onnx() for name, kind in subject.first().items()}
             subject = BlocksSubject(subject.name, graphs)
-        data = pickle.dumps(subject)
-        return cls(subject, hashlib.sha256(data).hexdigest()[:16], len(data) <= SMALL_BYTES)
+        # the others make their graphs from descriptions
+        return cls(subject, uuid.uuid4().hex, not isinstance(subject, BlocksSubject))
 
 
 def carried(subject: Carried) -> Carried:
@@ -202,7 +200,7 @@ class _Kept:
         self.alone = threading.Lock()
         self._wanted: Wanted | None = None
         self._device: Device | None = None
-        self._digest = ""
+        self._number = ""
         self._bytes: dict[str, bytes] = {}
 
     def device(self, wanted: Wanted) -> Device:
@@ -211,8 +209,8 @@ class _Kept:
         return self._device
 
     def graph(self, carried: Carried, name: str, kind: Kind) -> Graph:
-        if carried.digest != self._digest:
-            self._digest, self._bytes = carried.digest, {}
+        if carried.number != self._number:
+            self._number, self._bytes = carried.number, {}
         return Graph(name, lambda: self._onnx(carried.subject, name, kind))
 
     def _onnx(self, subject: Subject, name: str, kind: Kind) -> bytes:

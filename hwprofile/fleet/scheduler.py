@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 import re
@@ -95,7 +94,7 @@ class Scheduler:
         try:
             # a client that finds nobody, or somebody else, waits for long or for ever
             socket.create_connection((self._host, int(self._port)), self._connect_s).close()
-            asyncio.run(asyncio.wait_for(_greet(self.address, security), self._connect_s))
+            self._greet(security)
             return Client(
                 self.address,
                 timeout=self._connect_s,
@@ -111,13 +110,21 @@ class Scheduler:
                 "and its port open?"
             ) from error
 
+    def _greet(self, security: Security) -> None:
+        """Ask whoever is there whether they are a scheduler; TimeoutError where no answer comes."""
+        from distributed import rpc
+        from distributed.utils import LoopRunner, sync
 
-async def _greet(address: str, security: Security) -> None:
-    """Ask a scheduler who it is."""
-    from distributed import rpc
+        async def greet() -> None:
+            async with rpc(self.address, connection_args=security.get_connection_args("client")) as scheduler:
+                await scheduler.identity()
 
-    async with rpc(address, connection_args=security.get_connection_args("client")) as scheduler:
-        await scheduler.identity()
+        runner = LoopRunner()
+        runner.start()
+        try:
+            sync(runner.loop, greet, callback_timeout=self._connect_s)
+        finally:
+            runner.stop()
 
 
 def _is_this_computer(host: str) -> bool:
