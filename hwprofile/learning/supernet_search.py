@@ -15,7 +15,7 @@ from hwprofile import display
 from hwprofile.errors import UserError
 from hwprofile.learning.search_folder import Journal, SearchFolder
 from ponas_core.accuracies import Encoded
-from ponas_core.evaluation import Evaluator, Ledger
+from ponas_core.evaluation import Evaluator, Ledger, ledger_of
 from ponas_core.held_out import FEWEST, held_out_rank
 from ponas_core.sampling import random_sample
 from ponas_core.score_table import ScoreTable
@@ -320,7 +320,9 @@ def with_rank(
     filled = [architecture for architecture, _ in filling.history]
     try:
         networks = random_sample(space, rng, held_out, without=filled)
-        accuracies = [evaluator.accuracy(network) for network in networks]
+        ledger = ledger_of(evaluator)
+        ledger.expect(networks)
+        accuracies = [ledger.accuracy(network) for network in networks]
         noise_sd = None if images is None else binomial_sd(float(np.mean(accuracies)), images)
         return held_out_rank(table, networks, accuracies, rng, noise_sd)
     except (KeyError, ValueError) as error:
