@@ -79,11 +79,13 @@ class SupernetRecipe:
 
     @classmethod
     def of(cls, space: SearchSpace, weights: WeightsFile, data: TrainingData) -> SupernetRecipe:
-        """From what is at hand here."""
+        """From what is at hand here; UserError for data without a name that workers could load it by."""
         import torch
 
         from hwprofile.learning.training import means_of
 
+        if not data.typed:
+            raise UserError("workers of a fleet load the data themselves: name it (TrainingData.named)")
         threads = torch.get_num_threads()
         return cls(space, weights, data.typed, data.device.type, threads, means_of(data.device))
 
