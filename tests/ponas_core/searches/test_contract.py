@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import heapq
 import re
 from collections.abc import Sequence
 
@@ -23,7 +22,7 @@ from ponas_core.searches.table_guided import TableGuided
 from ponas_core.solve import Infeasible
 from tests.hwprofile.plugin_nas.twig import Leap
 from tests.ponas_core.additive import MACRO
-from tests.ponas_core.searches.worlds import CANDIDATES, UNEVEN, World, distinct_cost, listed
+from tests.ponas_core.searches.worlds import CANDIDATES, UNEVEN, Crew, World, distinct_cost, listed
 
 SEARCHES: dict[str, Search] = {
     **{name: method() for name, method in METHODS.items()},
@@ -144,28 +143,6 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been_and_pays_for_nothin
         assert interrupted.asked + resumed.asked == [network.ops for network, _ in ledger.history]
 
 
-class Crew(World):
-    """A world with workers, who take one unit of time for a network, those announced first in order."""
-
-    def __init__(self, op_counts: Sequence[int], workers: int) -> None:
-        super().__init__(op_counts)
-        self.clock = 0.0
-        self._free_at = [0.0] * workers
-        self._done_at: dict[Ops, float] = {}
-
-    def expect(self, architectures: Sequence[Encoded]) -> None:
-        for architecture in architectures:
-            if architecture.ops not in self._done_at:
-                done_at = max(heapq.heappop(self._free_at), self.clock) + 1
-                heapq.heappush(self._free_at, done_at)
-                self._done_at[architecture.ops] = done_at
-
-    def accuracy(self, architecture: Encoded) -> float:
-        self.expect([architecture])
-        self.clock = max(self.clock, self._done_at[architecture.ops])
-        return super().accuracy(architecture)
-
-
 class EagerWorld(World):
     """A world that begins with what it hears of."""
 
@@ -214,9 +191,10 @@ def test_four_workers_are_given_work(name: str, at_least: float) -> None:
     """How much sooner a search ends than on one, where all evaluations take equally long."""
     counts, most = MACRO.op_counts, 120
     found, ledger = run(SEARCHES[name], listed(MACRO), World(counts), most)
-    four = Crew(counts, 4)
+    world = World(counts)
+    four = Crew(world, 4)
     again, _ = run(SEARCHES[name], listed(MACRO), four, most)
-    assert four.asked == [network.ops for network, _ in ledger.history]
+    assert world.asked == [network.ops for network, _ in ledger.history]
     assert again.ops == found.ops
     assert ledger.evaluations / four.clock >= at_least
 
