@@ -15,8 +15,9 @@ from devices.patience import Patience
 from devices.round_report import RoundReport, json_object
 from hwprofile.bench_plan import BenchPlan, Progress
 from hwprofile.errors import DeviceUnreachable
-from hwprofile.fleet.board import Carried, Order, carried, measured
+from hwprofile.fleet.board import Carried, Order, measured
 from hwprofile.fleet.boards import Boards, reason_of
+from hwprofile.fleet.worker import carried
 
 if TYPE_CHECKING:
     from distributed import Future

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -31,12 +30,13 @@ from devices.settings import Settings
 from hwprofile import places, plugins
 from hwprofile.bench_plan import Subject
 from hwprofile.errors import UserError
+from hwprofile.fleet.worker import version
 from hwprofile.known_devices import user_registry
 from hwprofile.own_blocks import BlocksSubject
 from hwprofile.profile import Kind
 from hwprofile.subjects import ModelsSubject
 
-VERSION = version("hwprofile")
+VERSION = version()
 MOST_KEPT_BYTES = 512 << 20
 """Of graphs between two rounds; what is beyond is made anew."""
 LONGEST_REASON = 1000
@@ -134,11 +134,6 @@ class Carried:
             subject = BlocksSubject(subject.name, graphs)
         # the others make their graphs from descriptions
         return cls(subject, uuid.uuid4().hex, not isinstance(subject, BlocksSubject))
-
-
-def carried(subject: Carried) -> Carried:
-    """A subject, as a task of its own: Dask brings it to each board once."""
-    return subject
 
 
 def described(wanted: Wanted, energy: bool) -> str:

@@ -345,7 +345,7 @@ def test_the_boards_own_device_of_that_name_is_the_one_that_is_meant(
     home.mkdir()
     port = free_port()  # where nobody listens
     (home / "devices.toml").write_text(
-        f'schema_version = 1\n[pi]\nlink = "ssh"\nhost = "127.0.0.1"\nport = {port}\n'
+        f'schema_version = 1\n[devices.pi]\nlink = "ssh"\nhost = "127.0.0.1"\nport = {port}\n'
     )
     cluster.add_worker("kitchen", BOARD, env={"HWPROFILE_HOME": str(home)})
     cluster.ready()
