@@ -91,8 +91,8 @@ class BenchPlan:
         return kinds
 
     def waiting(self) -> tuple[str, ...]:
-        """Graphs that are not known well enough; once a round has ended, with the networks chosen by it."""
-        if self.profile.chosen is None and self.profile.ends:
+        """Graphs not known well enough, with the networks chosen once each of the first was measured."""
+        if self.profile.chosen is None and self._first_is_measured:
             self.writer.append({"row": "chosen", "networks": dict(self.subject.choose(self.profile))})
         profile, goal = self.profile, self.profile.header.goal
         finished = {
@@ -104,6 +104,11 @@ class BenchPlan:
         # a graph that has too few visits waits like one that nobody has visited
         return pending([name for name, known in finished.items() if not known], seen, goal)
 
+    @property
+    def _first_is_measured(self) -> bool:
+        ends, visits = self.profile.ends, self.profile.visits
+        return bool(ends) and all(visits.get(name, {}).keys() & ends.keys() for name in self.subject.first())
+
     def wanted(self, flying: Mapping[str, int]) -> list[str]:
         """Those of the waiting graphs that another round shall measure while others are under way.
 
@@ -111,15 +116,19 @@ class BenchPlan:
 
         Args:
             flying: by graph, how many rounds that hold it are under way.
+
+        Returns:
+            Names, those first that were measured least.
         """
         fewest, profile = self.profile.header.goal.rounds, self.profile
-        return [
+        found = [
             name
             for name in self.waiting()
             if not (count := flying.get(name, 0))
             or profile.successes[name] + count < fewest
             or len(profile.progress(name).clean) + count < fewest
         ]
+        return sorted(found, key=lambda name: profile.successes[name] + flying.get(name, 0))
 
     def to_look_into(self, waiting: Sequence[str]) -> list[str]:
         """Those of the waiting graphs that are run under the runtime's own profiler too."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,15 @@ class Evaluator(Protocol):
 
     def accuracy(self, architecture: Encoded) -> float:
         """Accuracy of a network in per cent, 0 to 100; may be noisy, and costs one evaluation."""
+        ...
+
+
+@runtime_checkable
+class EagerEvaluator(Evaluator, Protocol):
+    """An evaluator that can begin before it is asked, such as one that has other computers at work."""
+
+    def expect(self, architectures: Sequence[Encoded]) -> None:
+        """Networks whose accuracy will be asked for soon, in about this order."""
         ...
 
 
@@ -147,6 +156,17 @@ class Ledger:
             )
         self._history.append((architecture, accuracy))
         return accuracy
+
+    def expect(self, architectures: Sequence[Encoded]) -> None:
+        """Say which networks will be asked for soon, so that an eager evaluator can begin with them.
+
+        Nothing is paid for, and no answer changes. Networks that are kept, or more than may still be paid
+        for, are not told on; nor are any where accuracies do not last, since there the order matters.
+        """
+        if not (self._lasting and isinstance(self._evaluator, EagerEvaluator)):
+            return
+        new = {network.ops: network for network in architectures if network.ops not in self._kept}
+        self._evaluator.expect(list(new.values())[: int(min(self.left, len(new)))])
 
     @property
     def left(self) -> float:

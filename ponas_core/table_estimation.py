@@ -8,6 +8,7 @@ is an option here. `one_change_table` is the plain alternative. The third way, a
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -78,8 +79,13 @@ def progressive_table(
     networks: list[Architecture] = []
     for layer, rests in enumerate(list(_contexts(space, rng, contexts, context))):
         rows.append([])
-        for op in range(len(space.layers[layer].blocks)):
-            holding = [space.architecture((*winners, op, *rest)) for rest in rests]
+        cells = [
+            [space.architecture((*winners, op, *rest)) for rest in rests]
+            for op in range(len(space.layers[layer].blocks))
+        ]
+        if fine_tune is None:
+            ledger.expect(list(itertools.chain(*cells)))
+        for op, holding in enumerate(cells):
             tune = partial(fine_tune, tuple(winners), layer, op) if fine_tune else None
             rows[-1].append(settle(layer, op, partial(_cell, ledger, holding, tune)))
             networks += holding
@@ -112,10 +118,12 @@ def one_change_table(space: SearchSpace, evaluator: Evaluator, reference: Archit
         reference: the network that is changed, such as `middle_network(space)`.
     """
     ledger = ledger_of(evaluator)
-    rows = [
-        log_error([ledger.accuracy(_changed(reference, layer, op)) for op in range(len(place.blocks))])
+    changed = [
+        [_changed(reference, layer, op) for op in range(len(place.blocks))]
         for layer, place in enumerate(space.layers)
     ]
+    ledger.expect(list(itertools.chain(*changed)))
+    rows = [log_error([ledger.accuracy(network) for network in networks]) for networks in changed]
     evaluations = 1 + sum(len(place.blocks) - 1 for place in space.layers)
     estimate = estimated_by("one-change", ledger, evaluations, None)
     provenance = {**estimate, "reference": list(reference.ops)}

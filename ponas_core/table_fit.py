@@ -99,6 +99,7 @@ def fitted_estimate(
     """
     ledger = ledger_of(evaluator)
     networks = random_sample(space, rng, count, bands=bands)
+    ledger.expect(networks)
     values = {architecture.ops: ledger.accuracy(architecture) for architecture in networks}
     table = fitted_table(space, KnownAccuracies(values, ledger.description), ridge)
     estimate = estimated_by("fitted", ledger, len(values), rng)

@@ -86,6 +86,11 @@ def test_only_the_command_line_prints_and_exits() -> None:
         assert not calls & {"print", "exit", "quit", "input", "eval", "exec"}, file
 
 
+def test_dask_is_known_to_the_fleet_alone() -> None:
+    users = {file.parent.name for file in FILES if imported(parse(file)) & {"dask", "distributed"}}
+    assert users == {"fleet"}
+
+
 def test_nothing_is_pickled() -> None:
     for file in FILES:
         assert not imported(parse(file)) & {"pickle", "shelve", "marshal", "joblib", "dill"}, file

@@ -19,7 +19,7 @@ COMMANDS = {
     "search": TRAINING
     | {"method", "--space", "--data", "--evaluator", "--out", "--table", "--evaluations", "--held-out"}
     | {"--context", "--fine-tune-steps", "--sampling", "--distillation", "--shared-epochs", "--json"}
-    | {"--latency", "--budget", "--set"},
+    | {"--latency", "--budget", "--set", "--fleet"},
     "train": TRAINING | {"--space", "--arch", "--data", "--search", "--out", "--json"},
     "evaluate": {"onnx", "--data", "--split", "-q", "--quiet", "--json"},
     "bench": SESSION

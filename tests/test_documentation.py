@@ -38,6 +38,7 @@ NOT_RUN = {
     r"--device (jetson|kitchen|pi|phone|server|slate|gpu)\b": BOARD,
     r"devices check (jetson|kitchen|pi|phone|server|slate|gpu)\b": BOARD,
     r"bench .*--runtime tensorrt": "needs an NVIDIA GPU",
+    r"--fleet tcp://host:8786": "needs a fleet; tests/hwprofile/fleet runs it on one of this computer's own",
     r"--energy|--budget 2mJ": "needs a device that tells energy",
     r"--arch 0,6,6,\.\.\.": PATTERN,
     r"--space S\b": PATTERN,

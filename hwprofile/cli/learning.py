@@ -12,6 +12,7 @@ from hwprofile.cli.group import main
 from hwprofile.cli.options import (
     OpenChoice,
     data_option,
+    fleet_option,
     json_option,
     quiet_option,
     search_option,
@@ -175,6 +176,7 @@ METHODS = (
     help="Last epochs with statistics of batch normalisation that all networks share, so that each works as "
     "it is taken out; 0: each gets its own, from the data.  [default: a quarter]",
 )
+@fleet_option
 @training_options
 @json_option
 def search(

@@ -15,18 +15,25 @@ from devices.patience import Patience
 from devices.round_report import RoundReport, json_object
 from hwprofile.bench_plan import BenchPlan, Progress
 from hwprofile.errors import DeviceUnreachable
-from hwprofile.fleet.board import Carried, Order, carried, measured
+from hwprofile.fleet.board import Carried, Order, measured
 from hwprofile.fleet.boards import Boards, reason_of
+from hwprofile.fleet.worker import carried
 
 if TYPE_CHECKING:
     from distributed import Future
 
 POLL_S = 1.0
 """How often it is looked who is there."""
+ROUND_S = 15.0
+"""What a round should take about: what other users wait for, and what is lost with a board."""
+GRAPHS, FEWEST_GRAPHS = 24, 8
+"""Of a round before it is known how long they take, and of one after many boards went down."""
 STRANDED_S = 15.0
 """After so long a round that is not done and on no board has gone astray."""
-MOST_FRUITLESS = 3
-"""Rounds in a row that take their boards down, after which no further one is tried."""
+MOST_LOSSES = 12
+"""Boards in a row that go down with a round, after which no further one is tried."""
+KILLED = 4
+"""Boards that a task takes down before Dask gives it up (`allowed-failures` is 3)."""
 MOST_DEATHS = 2
 """Rounds that a board's agent does not survive, after which the board is left out."""
 
@@ -61,9 +68,11 @@ class FleetBench:
     _flights: list[_Flight] = field(default_factory=list)
     _flying: Counter[str] = field(default_factory=Counter)
     """In how many rounds that are under way each graph is."""
+    _brought: dict[frozenset[str], Future[Any]] = field(default_factory=dict)
     _looked: float | None = None
     _orders: int = 0
-    _fruitless: int = 0
+    _losses: int = 0
+    _graph_s: float | None = None
     _deaths: Counter[str] = field(default_factory=Counter)
     _alone_since: float | None = None
 
@@ -101,14 +110,18 @@ class FleetBench:
             self._wait_alone(self.boards.why_none())
             return
         self._alone_since = None
-        # the first round decides which networks are measured beside the blocks
-        most = len(alike) if self.plan.profile.ends else 1
-        while len(self._flights) < most:
-            names = self.plan.wanted(self._flying)
+        while len(self._flights) < len(alike):
+            names = self.plan.wanted(self._flying)[: self._most_graphs]
             if not names:
                 return
             self._flights.append(self._flight(names, alike))
             self._flying.update(names)
+
+    @property
+    def _most_graphs(self) -> int:
+        """How many graphs a round has at most: a board that dies shall not take much with it."""
+        usual = GRAPHS if self._graph_s is None else round(ROUND_S / self._graph_s)
+        return max(FEWEST_GRAPHS, usual >> self._losses)
 
     def _look(self) -> None:
         """See who is there, not after every round: that takes the longer the more boards there are."""
@@ -127,16 +140,10 @@ class FleetBench:
             header.identity,
             (self.seed, self.plan.profile.last_round + 1, self._orders),
         )
-        subject = client.submit(
-            carried,
-            self._carried,
-            key=f"hwprofile-subject-{self._carried.digest}-{'-'.join(sorted(alike))}",
-            workers=sorted(alike),
-        )
         future = client.submit(
             measured,
             self.boards.wanted,
-            subject,
+            self._carried if self._carried.is_small else self._brought_to(alike),
             order,
             key=f"hwprofile-round-{uuid.uuid4().hex}",
             workers=sorted(alike),
@@ -145,22 +152,34 @@ class FleetBench:
         )
         return _Flight(order, future, alike)
 
+    def _brought_to(self, alike: frozenset[str]) -> Future[Any]:
+        """The subject as a task, kept as long as the bench lasts, so that no board gets it twice."""
+        if alike not in self._brought or self._brought[alike].status not in ("pending", "finished"):
+            key = f"hwprofile-subject-{self._carried.number}-{uuid.uuid4().hex}"
+            self._brought[alike] = self.boards.scheduler.client.submit(
+                carried, self._carried, key=key, workers=sorted(alike)
+            )
+        return self._brought[alike]
+
     def _forget(self, flight: _Flight) -> None:
         """A round is not under way any more."""
         self._flights.remove(flight)
         self._flying.subtract(flight.order.to_time)
 
     def _recall_stranded(self, alike: frozenset[str]) -> None:
-        """Take back rounds that wait for boards of which none is left, or that no board knows any more."""
+        """Take back rounds whose boards are all gone, or that none knows while one is free."""
+        if not alike:
+            return
         now, given = time.monotonic(), self.boards.tasks
         for flight in [*self._flights]:
-            if flight.future.done() or flight.future.key in given:
+            if flight.future.done():
+                continue
+            if flight.future.key in given or not self.boards.is_any_free(alike):
                 flight.seen = now
-            elif (alike and not flight.addresses & alike) or now - flight.seen > STRANDED_S:
+            if not flight.addresses & alike or now - flight.seen > STRANDED_S:
                 flight.future.cancel(force=True)
                 self._forget(flight)
-                if alike:
-                    self._count_fruitless("no board has it any more")
+                self._count_losses(1, "no board has it any more")
 
     def _wait_alone(self, why: str) -> None:
         """Wait for boards; AgentDied where none comes for long, or those there were are all left out."""
@@ -195,7 +214,7 @@ class FleetBench:
         self._forget(flight)
         future = flight.future
         if future.status == "error":
-            self._count_fruitless(reason_of(future))
+            self._count_losses(KILLED, reason_of(future))
             return False
         if future.status != "finished":  # the scheduler is another one, or lost it
             return False
@@ -210,7 +229,8 @@ class FleetBench:
         if report is None:
             return False
         self._write(report, flight, self.boards.names.get(address, ""))
-        self._fruitless = 0
+        self._losses = 0
+        self._graph_s = report.seconds / len(flight.order.to_time)
         self._deaths.clear()
         return True
 
@@ -242,11 +262,11 @@ class FleetBench:
         report.check_asked(flight.order.asked, self.plan.subject.reference().name)
         return report
 
-    def _count_fruitless(self, why: str) -> None:
-        self._fruitless += 1
-        if self._fruitless >= MOST_FRUITLESS:
-            raise AgentDied(f"{self._fruitless} rounds in a row were lost with their boards: {why}")
-        self.progress.notice(f"a round was lost with its boards ({why}); it is repeated")
+    def _count_losses(self, boards: int, why: str) -> None:
+        self._losses += boards
+        if self._losses >= MOST_LOSSES:
+            raise AgentDied(f"{self._losses} boards in a row went down in their rounds ({why})")
+        self.progress.notice(f"a round was lost with its board ({why}); it is repeated")
 
     def _write(self, report: RoundReport, flight: _Flight, board: str) -> None:
         """A round under the next free number, its processes counted on."""
@@ -274,4 +294,5 @@ class FleetBench:
             if flight.future.client.status != "closed":
                 flight.future.cancel(force=True)
         self._flights.clear()
+        self._brought.clear()
         self.boards.forget()

@@ -5,14 +5,12 @@ The measurement is the same as anywhere: an agent in a fresh process for every r
 
 from __future__ import annotations
 
-import hashlib
 import json
-import pickle  # what Dask does with every task; nothing is read with it here
 import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -32,12 +30,13 @@ from devices.settings import Settings
 from hwprofile import places, plugins
 from hwprofile.bench_plan import Subject
 from hwprofile.errors import UserError
+from hwprofile.fleet.worker import version
 from hwprofile.known_devices import user_registry
 from hwprofile.own_blocks import BlocksSubject
 from hwprofile.profile import Kind
 from hwprofile.subjects import ModelsSubject
 
-VERSION = version("hwprofile")
+VERSION = version()
 MOST_KEPT_BYTES = 512 << 20
 """Of graphs between two rounds; what is beyond is made anew."""
 LONGEST_REASON = 1000
@@ -119,11 +118,13 @@ class Carried:
 
     Attributes:
         subject: it makes its graphs on the board.
-        digest: of the subject, by which boards know that they have it.
+        number: no other subject has it, by which a board knows what it has made of this one.
+        is_small: whether it travels with every round; else it is brought to each board once.
     """
 
     subject: Subject
-    digest: str
+    number: str
+    is_small: bool
 
     @classmethod
     def of(cls, subject: Subject) -> Carried:
@@ -131,12 +132,8 @@ class Carried:
         if isinstance(subject, ModelsSubject):
             graphs = {name: subject.graph(name, kind).onnx() for name, kind in subject.first().items()}
             subject = BlocksSubject(subject.name, graphs)
-        return cls(subject, hashlib.sha256(pickle.dumps(subject)).hexdigest()[:16])
-
-
-def carried(subject: Carried) -> Carried:
-    """A subject, as a task of its own: Dask brings it to each board once."""
-    return subject
+        # the others make their graphs from descriptions
+        return cls(subject, uuid.uuid4().hex, not isinstance(subject, BlocksSubject))
 
 
 def described(wanted: Wanted, energy: bool) -> str:
@@ -198,7 +195,7 @@ class _Kept:
         self.alone = threading.Lock()
         self._wanted: Wanted | None = None
         self._device: Device | None = None
-        self._digest = ""
+        self._number = ""
         self._bytes: dict[str, bytes] = {}
 
     def device(self, wanted: Wanted) -> Device:
@@ -207,8 +204,8 @@ class _Kept:
         return self._device
 
     def graph(self, carried: Carried, name: str, kind: Kind) -> Graph:
-        if carried.digest != self._digest:
-            self._digest, self._bytes = carried.digest, {}
+        if carried.number != self._number:
+            self._number, self._bytes = carried.number, {}
         return Graph(name, lambda: self._onnx(carried.subject, name, kind))
 
     def _onnx(self, subject: Subject, name: str, kind: Kind) -> bytes:

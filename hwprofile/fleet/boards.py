@@ -6,7 +6,7 @@ import contextlib
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -197,6 +197,10 @@ class Boards:
     def tasks(self) -> set[str]:
         """Keys of everything that boards were given and have not done, of all users."""
         return {key for one in self._there.values() for key in one.tasks}
+
+    def is_any_free(self, addresses: Collection[str]) -> bool:
+        """Whether one of these boards has nothing to do."""
+        return any(not self._there[address].tasks for address in addresses if address in self._there)
 
     def alike(self, identity: Mapping[str, Any]) -> list[str]:
         """Addresses of the boards that are there and are this."""

@@ -92,8 +92,9 @@ class Scheduler:
             raise UserError("a fleet needs Dask: pip install 'hwprofile[fleet]'") from error
         security = _security(self._protocol)
         try:
-            # a client that found nobody would wait for its own end for long
+            # a client that finds nobody, or somebody else, waits for long or for ever
             socket.create_connection((self._host, int(self._port)), self._connect_s).close()
+            self._greet(security)
             return Client(
                 self.address,
                 timeout=self._connect_s,
@@ -101,11 +102,29 @@ class Scheduler:
                 name="hwprofile",
                 security=security,
             )
-        except (OSError, TimeoutError, ValueError, RuntimeError, OverflowError) as error:
+        except (
+            Exception
+        ) as error:  # a stranger may answer anything, and Dask takes it for lengths and the like
             raise DeviceUnreachable(
                 f"no scheduler answers at {self.address} ({_why(error)}): is `dask scheduler` running there, "
                 "and its port open?"
             ) from error
+
+    def _greet(self, security: Security) -> None:
+        """Ask whoever is there whether they are a scheduler; TimeoutError where no answer comes."""
+        from distributed import rpc
+        from distributed.utils import LoopRunner, sync
+
+        async def greet() -> None:
+            async with rpc(self.address, connection_args=security.get_connection_args("client")) as scheduler:
+                await scheduler.identity()
+
+        runner = LoopRunner()
+        runner.start()
+        try:
+            sync(runner.loop, greet, callback_timeout=self._connect_s)
+        finally:
+            runner.stop()
 
 
 def _is_this_computer(host: str) -> bool:

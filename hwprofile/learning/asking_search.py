@@ -9,7 +9,7 @@ from hwprofile import display
 from hwprofile.errors import UserError
 from hwprofile.learning.joint_search import Learned, run, table_of
 from hwprofile.learning.search_folder import Journal, SearchFolder
-from hwprofile.learning.supernet_search import evaluator_of, trained_supernet, with_rank
+from hwprofile.learning.supernet_search import told_by_supernet, trained_supernet, with_rank
 from ponas_core.accuracies import Encoded
 from ponas_core.evaluation import Ledger
 from ponas_core.searches.candidates import Candidates
@@ -64,9 +64,11 @@ def search_asking(
     if trained is None:
         return None
     supernet, weights = trained
-    evaluator = evaluator_of(supernet, weights, learning)
     journal = Journal(folder.evaluations, weights.digest)
-    with display.progress("evaluate networks", quiet=learning.quiet) as bar:
+    with (
+        told_by_supernet(supernet, weights, learning, kept=folder.evaluations) as evaluator,
+        display.progress("evaluate networks", quiet=learning.quiet) as bar,
+    ):
 
         def paid(architecture: Encoded, accuracy: float) -> None:
             journal.append(architecture, accuracy)

@@ -193,7 +193,7 @@ def search_proxyless(
         weights = file.train()
     if not is_first():
         return None
-    evaluator = evaluator_of(supernet, weights, learning)
+    evaluator = evaluator_of(supernet, weights, learning.data)
     found = derive(space, trainer.logits, limits, [cost] if cost else [])
     score = evaluator.accuracy(found.projected)
     history = [(found.projected, score)]

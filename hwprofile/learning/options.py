@@ -51,7 +51,8 @@ def learning_of(space: SearchSpace, data_name: str, options: Mapping[str, Any]) 
         )
     except ValueError as error:
         raise BadInput(str(error)) from error
-    return Learning(data, recipe, options["checkpoint_every"], quiet=options["quiet"])
+    fleet = options.get("fleet")
+    return Learning(data, recipe, options["checkpoint_every"], quiet=options["quiet"], fleet=fleet)
 
 
 def training_device(space: SearchSpace, name: str, threads: int | None, batch: int) -> torch.device:

@@ -9,7 +9,9 @@ from typing import Any
 
 from hwprofile import plugins
 from hwprofile.catalog import space_named
+from hwprofile.display import notices
 from hwprofile.errors import BadInput
+from hwprofile.learning.evaluators import told_by
 from hwprofile.learning.image_search import ImageSearch
 from hwprofile.learning.known_networks import KnownNetworks
 from hwprofile.learning.options import learning_of
@@ -25,6 +27,8 @@ FILLING = 96
 """Networks that fill a score table of PONAS, unless told."""
 EVALUATIONS = 100
 DEFAULT_FOLDER = Path("search")
+JOINT = ("ddpnas", "padnas", "proxyless")
+"""Methods that, on images, train the weights on while they choose."""
 
 
 @dataclass(frozen=True)
@@ -96,22 +100,30 @@ class SearchCommand:
             settings=self.settings,
             out=self.out,
             quiet=self.options["quiet"],
+            fleet=self.options["fleet"],
         ).run()
 
-    def _whole_table(self, evaluator: str) -> SearchReport:
+    def _whole_table(self, name: str) -> SearchReport:
         self._no_settings()
         space = space_named(self.space_name)
-        known = KnownNetworks.named(space, evaluator)
+        known = KnownNetworks.named(space, name)
         # a budget that nothing holds is refused before anything is written
         pool = self.choosing.pool(space, known.ops)
-        ledger = Ledger(TabularEvaluator(known.accuracies))
         folder = SearchFolder(self.out or DEFAULT_FOLDER)
-        report = search_known(space, self.space_name, ledger, self._filling(), folder)
+        with told_by(
+            TabularEvaluator(known.accuracies),
+            self.options["fleet"],
+            quiet=self.options["quiet"],
+            kept=None,
+        ) as evaluator:
+            ledger = Ledger(evaluator)
+            report = search_known(space, self.space_name, ledger, self._filling(), folder)
         chosen = chosen_by_table(known, pool, self.choosing.budgets, report.table, ledger.history)
         return replace(report, chosen=chosen)
 
     def _on_images(self, data_name: str) -> SearchResult | SearchReport | None:
         out = self.out or DEFAULT_FOLDER
+        self._fleet_can_help()
         if self.method != "ponas":
             return ImageSearch(
                 method=self.method,
@@ -133,6 +145,23 @@ class SearchCommand:
         space = space_named(self.space_name)
         learning = learning_of(space, data_name, self.options)
         return search_ponas(space, self.space_name, learning, self._filling(), SearchFolder(out))
+
+    def _fleet_can_help(self) -> None:
+        """Raise BadInput where networks cannot be evaluated elsewhere; look for workers before training."""
+        if self.options["fleet"] is None:
+            return
+        if self.method in JOINT:
+            raise BadInput(
+                f"--fleet: {self.method} trains weights and chooses networks in turns, on this computer; "
+                "a fleet evaluates for the other methods, and with --evaluator"
+            )
+        if self.table.fine_tune_steps:
+            raise BadInput(
+                "--fleet: with --fine-tune-steps weights change between evaluations; leave one away"
+            )
+        from hwprofile.fleet.evaluations import look_for_workers
+
+        look_for_workers(self.options["fleet"], notices(quiet=True))
 
     def _filling(self) -> TableOptions:
         return replace(

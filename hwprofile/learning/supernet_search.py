@@ -5,17 +5,20 @@ Torch is imported when it begins to train: a search over known accuracies needs 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from hwprofile import display
 from hwprofile.errors import UserError
+from hwprofile.learning.evaluators import SupernetRecipe, told_by
 from hwprofile.learning.search_folder import Journal, SearchFolder
 from ponas_core.accuracies import Encoded
-from ponas_core.evaluation import Evaluator, Ledger
+from ponas_core.evaluation import Evaluator, Ledger, ledger_of
 from ponas_core.held_out import FEWEST, held_out_rank
 from ponas_core.sampling import random_sample
 from ponas_core.score_table import ScoreTable
@@ -34,7 +37,7 @@ from ponas_core.table_fit import fitted_estimate
 from ponas_core.verification import binomial_sd
 
 if TYPE_CHECKING:
-    from hwprofile.learning.training import Learning
+    from hwprofile.learning.training import Learning, TrainingData
     from ponas_core.network_weights import WeightsFile
     from ponas_core.training.accuracy import SupernetEvaluator
     from ponas_core.training.networks import Supernet
@@ -209,7 +212,7 @@ def trained_supernet(
     return (supernet, weights) if is_first() else None
 
 
-def evaluator_of(supernet: Supernet, weights: WeightsFile, learning: Learning) -> SupernetEvaluator:
+def evaluator_of(supernet: Supernet, weights: WeightsFile, data: TrainingData) -> SupernetEvaluator:
     """Accuracies of networks on validation images, with the weights as the file has them."""
     from ponas_core.training.accuracy import SupernetEvaluator
     from ponas_core.training.batch_norm import freeze
@@ -217,11 +220,30 @@ def evaluator_of(supernet: Supernet, weights: WeightsFile, learning: Learning) -
     from ponas_core.weights import GivenWeights
 
     set_weights(supernet, GivenWeights(weights.arrays))  # as the file has them, whoever trained
-    shared, data = learning.recipe.shared_epochs > 0, learning.data
+    recipe = weights.about["recipe"]
+    shared = int(recipe["shared_epochs"]) > 0
     freeze(supernet, frozen=shared)
     return SupernetEvaluator(
-        supernet, data.training, data.validation, shared_statistics=shared, seed=learning.recipe.seed
+        supernet, data.training, data.validation, shared_statistics=shared, seed=int(recipe["seed"])
     )
+
+
+@contextmanager
+def told_by_supernet(
+    supernet: Supernet, weights: WeightsFile, learning: Learning, *, kept: Path
+) -> Iterator[Evaluator]:
+    """Accuracies as `evaluator_of` counts them, here or on the workers of a fleet; errors are `told_by`'s.
+
+    Args:
+        supernet: gets the weights.
+        weights: trained.
+        learning: the data, and the fleet.
+        kept: the journal that the search goes on from.
+    """
+    evaluator = evaluator_of(supernet, weights, learning.data)
+    recipe = SupernetRecipe.of(supernet.space, weights, learning.data) if learning.fleet else None
+    with told_by(evaluator, learning.fleet, quiet=learning.quiet, kept=kept, recipe=recipe) as found:
+        yield found
 
 
 def _table_of_supernet(
@@ -231,10 +253,12 @@ def _table_of_supernet(
     from hwprofile.learning.training import BlockTuning
 
     space, data = supernet.space, learning.data
-    evaluator = evaluator_of(supernet, weights, learning)
     tuned, images = options.fine_tune_steps > 0, len(data.validation)
     journal = Journal(folder.evaluations, weights.digest)
-    with display.progress("evaluate networks", quiet=learning.quiet) as bar:
+    with (
+        told_by_supernet(supernet, weights, learning, kept=folder.evaluations) as evaluator,
+        display.progress("evaluate networks", quiet=learning.quiet) as bar,
+    ):
         total = _evaluations(space, options)
 
         def paid(architecture: Encoded, accuracy: float) -> None:
@@ -320,7 +344,9 @@ def with_rank(
     filled = [architecture for architecture, _ in filling.history]
     try:
         networks = random_sample(space, rng, held_out, without=filled)
-        accuracies = [evaluator.accuracy(network) for network in networks]
+        ledger = ledger_of(evaluator)
+        ledger.expect(networks)
+        accuracies = [ledger.accuracy(network) for network in networks]
         noise_sd = None if images is None else binomial_sd(float(np.mean(accuracies)), images)
         return held_out_rank(table, networks, accuracies, rng, noise_sd)
     except (KeyError, ValueError) as error:

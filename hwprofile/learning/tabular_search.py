@@ -13,6 +13,7 @@ from hwprofile import display
 from hwprofile.budget import Budget
 from hwprofile.catalog import network_space_named
 from hwprofile.errors import BadInput, UserError
+from hwprofile.learning.evaluators import told_by
 from hwprofile.learning.known_networks import KnownNetworks
 from hwprofile.learning.pool import Choosing, Pool
 from hwprofile.learning.search_folder import Journal, SearchFolder
@@ -41,6 +42,7 @@ class TabularSearch:
         settings: of the method, as typed: names and values.
         out: folder that files are left in; None for none.
         quiet: no progress.
+        fleet: address of a Dask scheduler whose workers look networks up; None for this process.
     """
 
     method: str
@@ -52,6 +54,7 @@ class TabularSearch:
     settings: Mapping[str, str] = field(default_factory=dict)
     out: Path | None = None
     quiet: bool = False
+    fleet: str | None = None
 
     def run(self) -> SearchResult:
         """Search; interrupted, the same search with `out` goes on and ends with the same files.
@@ -98,13 +101,21 @@ class TabularSearch:
         self, search: Search, known: KnownNetworks, pool: Pool, folder: SearchFolder | None
     ) -> tuple[Found, Sequence[Evaluated]]:
         """What the search found, and everything that it looked at, in order."""
-        inner = Ledger(TabularEvaluator(known.accuracies))
+        journal = None if folder is None else Journal(folder.evaluations, known.basis)
         if folder is not None:
             folder.make()
-            journal = Journal(folder.evaluations, known.basis)
-            history = journal.history(known.space)
-            inner = Ledger(TabularEvaluator(known.accuracies), history=history, on_new=journal.append)
-        with display.late_progress(f"search {self.method}", quiet=self.quiet) as bar:
+        with (
+            told_by(
+                TabularEvaluator(known.accuracies),
+                self.fleet,
+                quiet=self.quiet,
+                kept=None if journal is None else journal.path,
+            ) as evaluator,
+            display.late_progress(f"search {self.method}", quiet=self.quiet) as bar,
+        ):
+            inner = Ledger(evaluator)
+            if journal is not None:
+                inner = Ledger(evaluator, history=journal.history(known.space), on_new=journal.append)
             # the search starts anew and pays for everything; what was paid for before is in the inner ledger
             ledger = Ledger(
                 inner,

@@ -118,6 +118,13 @@ def accelerator(name: str, threads: int) -> torch.device:
     return torch.device("cpu")
 
 
+def means_of(device: torch.device) -> str:
+    """What computes: two computers with the same count alike, to the last image."""
+    if device.type == "cuda":
+        return f"torch {torch.__version__} on {torch.cuda.get_device_name(device)}"
+    return f"torch {torch.__version__} with {torch.backends.cpu.get_cpu_capability()}"
+
+
 def join_processes(device: torch.device) -> None:
     """Join the processes that `torchrun` started, where it did."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -139,12 +146,14 @@ class Learning:
         recipe: how.
         checkpoint_every_s: seconds between two states of a training in its file.
         quiet: no progress.
+        fleet: address of a Dask scheduler whose workers evaluate networks; None for this process.
     """
 
     data: TrainingData
     recipe: TrainingRecipe
     checkpoint_every_s: float
     quiet: bool
+    fleet: str | None = None
 
 
 def train(

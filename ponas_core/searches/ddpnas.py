@@ -14,6 +14,7 @@ cost, and regression in place of the softmax, which gives every op of a network 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -126,7 +127,9 @@ class _Pruning:
         before = self.seen
         if not all(self.ledger.keeps(network(self.candidates, ops)) for ops in before):
             self.seen = {}  # accuracies of other weights are not compared with those to come
-        dealt = [self._evaluated(self._deal()) for _ in range(samplings) if self.can_go_on]
+        deals = [self._deal() for _ in range(samplings)]
+        self._announce(deals)
+        dealt = [self._evaluated(networks) for networks in deals if self.can_go_on]
         dealt = [samples for samples in dealt if samples]
         if not dealt:
             self.seen = before
@@ -168,6 +171,12 @@ class _Pruning:
                 break
             networks = [*networks, *new]
         return networks
+
+    def _announce(self, deals: Sequence[Sequence[Ops]]) -> None:
+        """Say what will be asked for; the last evaluations may be kept for the table's best networks."""
+        networks = [network(self.candidates, ops) for ops in dict.fromkeys(itertools.chain(*deals))]
+        new = [one for one in networks if not self.ledger.keeps(one)]
+        self.ledger.expect(new[: max(0, int(min(self.ledger.left - self.search.checked, len(new))))])
 
     def _evaluated(self, networks: Sequence[Ops]) -> list[Sample]:
         samples = []

@@ -11,7 +11,7 @@ import numpy as np
 
 from ponas_core.evaluation import Ledger
 from ponas_core.searches.candidates import Candidates, Ops
-from ponas_core.searches.interface import Found, accuracy, best_seen
+from ponas_core.searches.interface import Found, accuracies, accuracy, best_seen, expect
 from ponas_core.searches.random_search import distinct, unseen
 
 _MUTATIONS = 100
@@ -37,41 +37,98 @@ class RegularizedEvolution:
     Attributes:
         population: networks that are alive.
         tournament: draws from the population, with replacement, of which the most accurate is the parent.
+        ahead: cycles after which a child is one of the population. 1 is the published algorithm; with more,
+            so many networks can be evaluated at the same time, since no tournament waits for the newest.
     """
 
     population: int = 10
     tournament: int = 3
+    ahead: int = 1
 
     def __post_init__(self) -> None:
-        """Raise ValueError for nobody alive or nobody drawn."""
+        """Raise ValueError for nobody alive or nobody drawn, or a child from the future."""
         if self.population < 1 or self.tournament < 1:
             raise ValueError(
                 "evolution needs a population and a tournament of at least one network, "
                 f"not {self.population} and {self.tournament}"
             )
+        if self.ahead < 1:
+            raise ValueError(f"a child joins the population after at least one cycle, not {self.ahead}")
 
     def run(self, candidates: Candidates, ledger: Ledger, rng: np.random.Generator) -> Found:
         """Search; see `Search.run`."""
-        known: set[Ops] = set()
-        alive: deque[tuple[float, Ops]] = deque(maxlen=self.population)  # the oldest leaves in front
-        for ops in distinct(candidates, min(self.population, int(ledger.left)), rng):
-            known.add(ops)
-            alive.append((accuracy(ledger, candidates, ops), ops))
+        questions = _Questions(candidates, ledger)
+        first = distinct(candidates, min(self.population, int(ledger.left)), rng)
+        known = set(first)
+        alive = deque(questions.put(first), maxlen=self.population)  # the oldest leaves in front
+        young: deque[_Member] = deque()
         vain = 0
-        while ledger.left > 0:
-            child: Ops | None = _one_change(candidates, self._parent(alive, rng), rng)
+        while questions.left > 0:
+            child: Ops | None = _one_change(candidates, self._parent(alive, questions, rng), rng)
             if vain == _VAIN_CYCLES:
                 child = unseen(candidates, known, rng)
             if child is None:
                 break
             vain = vain + 1 if child in known else 0
             known.add(child)
-            alive.append((accuracy(ledger, candidates, child), child))
+            young.extend(questions.put([child]))
+            if len(young) == self.ahead:
+                alive.append(young.popleft())
+        questions.ask()
         return Found(best_seen(ledger))
 
-    def _parent(self, alive: deque[tuple[float, Ops]], rng: np.random.Generator) -> Ops:
+    def _parent(self, alive: deque[_Member], questions: _Questions, rng: np.random.Generator) -> Ops:
         drawn = [alive[place] for place in rng.integers(len(alive), size=self.tournament)]
-        return max(drawn, key=lambda member: member[0])[1]
+        return max(drawn, key=questions.accuracy).ops
+
+
+@dataclass(eq=False)
+class _Member:
+    """A network of a population; its accuracy in per cent is not known before it is asked for."""
+
+    ops: Ops
+    accuracy: float | None = None
+
+
+class _Questions:
+    """Asks a ledger in the order in which members came, and not before an answer is needed.
+
+    Most tournaments are decided without the newest members. So children of the next cycles are known, and an
+    eager evaluator has several at work, while the answers and what follows from them stay the same.
+    """
+
+    def __init__(self, candidates: Candidates, ledger: Ledger) -> None:
+        self._candidates, self._ledger = candidates, ledger
+        self._open: deque[_Member] = deque()
+
+    def put(self, networks: Collection[Ops]) -> list[_Member]:
+        """New members, whose accuracies will be asked for."""
+        expect(self._ledger, self._candidates, networks)
+        members = [_Member(ops) for ops in networks]
+        self._open.extend(members)
+        return members
+
+    def accuracy(self, member: _Member) -> float:
+        """Accuracy of a member in per cent; those that came before it are asked for first."""
+        while member.accuracy is None:
+            self._ask_next()
+        return member.accuracy
+
+    def ask(self) -> None:
+        """Ask for everything that is open."""
+        while self._open:
+            self._ask_next()
+
+    @property
+    def left(self) -> float:
+        """How many evaluations may still be paid for once everything is asked."""
+        if self._ledger.left <= len(self._open):  # some of them may cost nothing
+            self.ask()
+        return self._ledger.left - len(self._open)
+
+    def _ask_next(self) -> None:
+        member = self._open.popleft()
+        member.accuracy = accuracy(self._ledger, self._candidates, member.ops)
 
 
 def _one_change(candidates: Candidates, parent: Ops, rng: np.random.Generator) -> Ops:
@@ -122,8 +179,7 @@ class SposEvolution:
         known: dict[Ops, float] = {}
         generation = distinct(candidates, min(size, int(ledger.left)), rng)
         while generation:
-            for ops in generation:
-                known[ops] = accuracy(ledger, candidates, ops)
+            known |= accuracies(ledger, candidates, generation)
             best = heapq.nlargest(parents, known, key=known.__getitem__)
             generation = self._children(candidates, best, known, min(size, int(ledger.left)), rng)
         return Found(best_seen(ledger))

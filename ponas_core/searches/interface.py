@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,7 +35,8 @@ class Search(Protocol):
 
         What is evaluated is a candidate, always. The result follows from the answers and the generator alone;
         so an interrupted search is run again from its start, and what it asked before is answered by another
-        ledger, with that history, behind its own.
+        ledger, with that history, behind its own. Whoever knows several networks that it will ask for says so
+        first (`expect`, or `accuracies`): other computers can then evaluate them at the same time.
 
         Args:
             candidates: the networks to choose from.
@@ -50,6 +52,18 @@ class Search(Protocol):
 def accuracy(ledger: Ledger, candidates: Candidates, ops: Ops) -> float:
     """Accuracy of a candidate in per cent."""
     return ledger.accuracy(network(candidates, ops))
+
+
+def accuracies(ledger: Ledger, candidates: Candidates, networks: Iterable[Ops]) -> dict[Ops, float]:
+    """Accuracies of candidates in per cent, asked for in this order; all are announced first (`expect`)."""
+    several = list(networks)
+    expect(ledger, candidates, several)
+    return {ops: accuracy(ledger, candidates, ops) for ops in several}
+
+
+def expect(ledger: Ledger, candidates: Candidates, networks: Iterable[Ops]) -> None:
+    """Say which candidates will be asked for soon; nothing is paid for (`Ledger.expect`)."""
+    ledger.expect([network(candidates, ops) for ops in networks])
 
 
 def network(candidates: Candidates, ops: Ops) -> Encoded:

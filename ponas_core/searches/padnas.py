@@ -22,7 +22,7 @@ from ponas_core.evaluation import Ledger
 from ponas_core.score_table import ScoreTable
 from ponas_core.searches.candidates import Candidates, Ops
 from ponas_core.searches.choice import FEWEST_TO_FIT, most_accurate
-from ponas_core.searches.interface import Found, accuracy
+from ponas_core.searches.interface import Found, accuracies, accuracy, expect
 from ponas_core.solve import Infeasible
 from ponas_core.table_fit import fitted_table
 
@@ -103,7 +103,9 @@ class PadNas:
             drawn = filling * (stage + 1) // self.stages - filling * stage // self.stages
             if stage + 1 == self.stages:  # a table takes some, and checks come after it
                 drawn = max(drawn, FEWEST_TO_FIT - len(seen))
-            for ops in self._drawn(within, drawn, rng):
+            networks = self._drawn(within, drawn, rng)
+            expect(ledger, candidates, networks)
+            for ops in networks:
                 if ledger.left < 1:
                     break
                 seen[ops] = accuracy(ledger, candidates, ops)
@@ -192,8 +194,7 @@ class PadNas:
             return Found(most_accurate(seen, None, self.noise))
         table = fitted_table(candidates.space, KnownAccuracies(dict(seen), ledger.description))
         unseen = within.best(table.rows, max(1, int(ledger.left)), without=seen)
-        for ops in unseen[: int(ledger.left)]:
-            seen[ops] = accuracy(ledger, candidates, ops)
+        seen |= accuracies(ledger, candidates, unseen[: int(ledger.left)])
         among = {ops: value for ops, value in seen.items() if within.holds(ops)} or seen
         return Found(most_accurate(among, table, self.noise), _only(table, alive))
 

@@ -14,7 +14,7 @@ from ponas_core.accuracies import KnownAccuracies
 from ponas_core.evaluation import Ledger
 from ponas_core.searches.candidates import Candidates
 from ponas_core.searches.choice import FEWEST_TO_FIT, most_accurate
-from ponas_core.searches.interface import Found, accuracy
+from ponas_core.searches.interface import Found, accuracies
 from ponas_core.searches.random_search import distinct
 from ponas_core.table_fit import fitted_table
 
@@ -42,12 +42,12 @@ class Ponas:
         most = int(ledger.left)
         # with few evaluations, half of them fit
         fitting = max(most - self.checked, (most + 1) // 2)
-        seen = {ops: accuracy(ledger, candidates, ops) for ops in distinct(candidates, fitting, rng)}
+        seen = accuracies(ledger, candidates, distinct(candidates, fitting, rng))
         if len(seen) < FEWEST_TO_FIT:
             return Found(max(seen, key=lambda ops: seen[ops]))
         table = fitted_table(candidates.space, KnownAccuracies(dict(seen), ledger.description))
         unseen = candidates.best(table.rows, max(1, int(ledger.left)), without=seen)
-        checked = {ops: accuracy(ledger, candidates, ops) for ops in unseen[: int(ledger.left)]}
+        checked = accuracies(ledger, candidates, unseen[: int(ledger.left)])
         # the table has seen the noise of what it was fitted to: only without noise these may win too
         among = checked if self.noise and checked else {**seen, **checked}
         return Found(most_accurate(among, table, self.noise), table)

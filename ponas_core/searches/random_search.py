@@ -9,7 +9,7 @@ import numpy as np
 
 from ponas_core.evaluation import Ledger
 from ponas_core.searches.candidates import Candidates, Ops
-from ponas_core.searches.interface import Found, accuracy, best_seen
+from ponas_core.searches.interface import Found, accuracies, best_seen
 
 _VAIN_DRAWS = 20
 """Draws in a row of networks that are known already, after which one that is not is looked for."""
@@ -21,8 +21,7 @@ class RandomSearch:
 
     def run(self, candidates: Candidates, ledger: Ledger, rng: np.random.Generator) -> Found:
         """Search; see `Search.run`."""
-        for ops in distinct(candidates, int(ledger.left), rng):
-            accuracy(ledger, candidates, ops)
+        accuracies(ledger, candidates, distinct(candidates, int(ledger.left), rng))
         return Found(best_seen(ledger))
 
 

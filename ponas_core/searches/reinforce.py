@@ -19,7 +19,7 @@ from ponas_core.path_distribution import log_softmax, softmax
 from ponas_core.score_table import ScoreTable
 from ponas_core.searches.candidates import Candidates, Ops, Rows
 from ponas_core.searches.categorical import argmax, draw
-from ponas_core.searches.interface import Found, accuracy, best_seen, network
+from ponas_core.searches.interface import Found, accuracy, best_seen, expect, network
 
 _FIRST_SD = 1e-3
 """Standard deviation of the logits at the start, as in the released code of both."""
@@ -136,10 +136,11 @@ class ProxylessReinforce:
         self, log_rows: Rows, candidates: Candidates, ledger: Ledger, rng: np.random.Generator
     ) -> tuple[list[Ops], list[float]]:
         """Networks and their rewards; fewer than a batch where evaluations run out."""
+        batch = [draw(log_rows, candidates, rng) for _ in range(self.batch)]
+        expect(ledger, candidates, batch)
         drawn: list[Ops] = []
         rewards: list[float] = []
-        for _ in range(self.batch):
-            ops = draw(log_rows, candidates, rng)
+        for ops in batch:
             if ledger.left <= 0 and not ledger.keeps(network(candidates, ops)):
                 break
             drawn.append(ops)

@@ -8,6 +8,7 @@ gets its chance, and one that is surely bad gets none.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from ponas_core.accuracies import KnownAccuracies
 from ponas_core.evaluation import Ledger
 from ponas_core.searches.candidates import Candidates, Ops
 from ponas_core.searches.choice import FEWEST_TO_FIT, most_accurate
-from ponas_core.searches.interface import Found, accuracy
+from ponas_core.searches.interface import Found, accuracies
 from ponas_core.searches.random_search import distinct
 from ponas_core.searches.trait_table import RIDGE, TraitTable
 from ponas_core.table_fit import fitted_table
@@ -54,17 +55,15 @@ class TableGuided:
     def run(self, candidates: Candidates, ledger: Ledger, rng: np.random.Generator) -> Found:
         """Search; see `Search.run`."""
         most = int(ledger.left)
-        seen = {
-            ops: accuracy(ledger, candidates, ops)
-            for ops in distinct(candidates, max(1, round(self.first * most)), rng)
-        }
+        seen = accuracies(ledger, candidates, distinct(candidates, max(1, round(self.first * most)), rng))
         while ledger.left >= 1 and len(seen) < candidates.count:
             table = TraitTable.fitted(candidates, seen, ridge=self.ridge, top=self.top * most)
-            for _ in range(min(self.batch, int(ledger.left))):
-                unseen = candidates.best_by_traits(table.draw(rng), without=seen)
-                if not unseen:
-                    return self._found(candidates, ledger, seen)
-                seen[unseen[0]] = accuracy(ledger, candidates, unseen[0])
+            # what a table that is drawn finds new does not depend on how accurate the others of a batch are
+            wanted = min(self.batch, int(ledger.left))
+            batch = _best_of_draws(candidates, table, wanted, seen, rng)
+            seen |= accuracies(ledger, candidates, batch)
+            if len(batch) < wanted:
+                break
         return self._found(candidates, ledger, seen)
 
     def _found(self, candidates: Candidates, ledger: Ledger, seen: dict[Ops, float]) -> Found:
@@ -72,3 +71,18 @@ class TableGuided:
             return Found(most_accurate(seen, None, self.noise))
         table = fitted_table(candidates.space, KnownAccuracies(dict(seen), ledger.description))
         return Found(most_accurate(seen, table, self.noise), table)
+
+
+def _best_of_draws(
+    candidates: Candidates, table: TraitTable, count: int, seen: Collection[Ops], rng: np.random.Generator
+) -> list[Ops]:
+    """The best network of each of several tables drawn, all of them new; fewer where there are no more."""
+    taken = set(seen)
+    found: list[Ops] = []
+    for _ in range(count):
+        unseen = candidates.best_by_traits(table.draw(rng), without=taken)
+        if not unseen:
+            break
+        found.append(unseen[0])
+        taken.add(unseen[0])
+    return found

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,41 @@ def test_an_interrupted_search_goes_on() -> None:
     assert after.history == whole.history == tuple(journal)
     with pytest.raises(OutOfEvaluations):
         after.accuracy(MACRO.architecture((1,) * 7 + (2,)))
+
+
+class Eager(AdditiveWorld):
+    """A world that begins with what it hears of."""
+
+    def __init__(self) -> None:
+        super().__init__(MACRO, 0)
+        self.begun: list[tuple[int, ...]] = []
+
+    def expect(self, architectures: Sequence[Encoded]) -> None:
+        self.begun += [architecture.ops for architecture in architectures]
+
+
+def test_an_eager_evaluator_hears_of_what_is_new_and_may_be_paid_for() -> None:
+    world = Eager()
+    behind = Ledger(world, history=[(NETWORKS[0], 50.0)])
+    ledger = Ledger(behind, most=3)
+    ledger.accuracy(NETWORKS[1])
+    ledger.expect([NETWORKS[1], NETWORKS[2], NETWORKS[2], NETWORKS[0], NETWORKS[3]])
+    # the second is kept, the first is by the ledger behind, and the fourth would be one too many
+    assert world.begun == [NETWORKS[2].ops]
+    assert ledger.evaluations == behind.evaluations - 1 == 1
+    ledger.accuracy(NETWORKS[2])
+    ledger.accuracy(NETWORKS[0])
+    ledger.expect(NETWORKS)
+    assert world.begun == [NETWORKS[2].ops]
+
+
+def test_nothing_begins_where_accuracies_do_not_last_or_nobody_listens() -> None:
+    world = Eager()
+    Ledger(world, lasting=False).expect(NETWORKS)
+    assert world.begun == []
+    plain = AdditiveWorld(MACRO, 0)
+    Ledger(plain).expect(NETWORKS)
+    assert plain.asked == []
 
 
 def test_weights_that_have_changed_are_paid_for_anew() -> None:

@@ -32,6 +32,7 @@ class DaskCluster:
         host: address that the scheduler listens at.
         env: variables of the environment of all, beside those of this process.
         prefix: of the scheduler's command, such as `("ip", "netns", "exec", "fleet")`.
+        protocol: `tcp`, or `tls` with certificates in `env`.
     """
 
     def __init__(
@@ -41,8 +42,9 @@ class DaskCluster:
         host: str = LOOPBACK,
         env: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
+        protocol: str = "tcp",
     ) -> None:
-        self.folder, self.host = folder, host
+        self.folder, self.host, self.protocol = folder, host, protocol
         self._env, self._prefix = dict(env or {}), prefix
         self._port = free_port(host if host == LOOPBACK else "")
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -51,7 +53,7 @@ class DaskCluster:
     @property
     def address(self) -> str:
         """What `--fleet` takes."""
-        return f"tcp://{self.host}:{self._port}"
+        return f"{self.protocol}://{self.host}:{self._port}"
 
     def add_worker(
         self,
@@ -156,7 +158,7 @@ class DaskCluster:
         self.close()
 
     def _start_scheduler(self) -> None:
-        command = ["scheduler", "--host", self.host, "--port", str(self._port)]
+        command = ["scheduler", "--host", f"{self.protocol}://{self.host}", "--port", str(self._port)]
         self._start("scheduler", [*command, "--no-dashboard", "--idle-timeout", "10m"], {}, self._prefix)
 
     def _start(

@@ -31,7 +31,7 @@ from hwprofile.profile import Profile
 from hwprofile.subjects import SpaceSubject
 from ponas_core.space_file import load_space
 from tests.hwprofile.benching import Listening, assert_complete, rows, trouble
-from tests.hwprofile.fleet.dask_cluster import DaskCluster
+from tests.hwprofile.fleet.dask_cluster import DaskCluster, free_port
 
 QUICK = Goal(precision=0.9, rounds=3, most_rounds=4)
 BOARD = {"hwprofile-pi": 1.0}
@@ -314,6 +314,43 @@ def test_two_users_share_a_board_and_never_measure_at_the_same_time(
     spans.sort()
     assert len(spans) >= 6
     assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
+@pytest.mark.slow
+def test_files_of_the_users_own_are_brought_to_the_boards(
+    cluster: DaskCluster, subject: SpaceSubject, tmp_path: Path
+) -> None:
+    for name in ("kitchen", "garage"):
+        cluster.add_worker(name, BOARD)
+    cluster.ready()
+    folder, out = tmp_path / "models", tmp_path / "out.jsonl"
+    folder.mkdir()
+    for number, name in enumerate(subject.first()):
+        (folder / f"{number}.onnx").write_bytes(subject.graph(name, subject.first()[name]).onnx())
+    command = [sys.executable, "-m", "hwprofile", "bench", "--fleet", cluster.address, "--device", "pi"]
+    command += ["--rounds", "3", "--precision", "90", "--out", str(out), "--onnx", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    profile = Profile.load(out)
+    assert set(profile.of_kind("model")) == {file.name for file in folder.iterdir()}
+    assert profile.errors == {}
+    assert profile.finished
+
+
+@pytest.mark.slow
+def test_the_boards_own_device_of_that_name_is_the_one_that_is_meant(
+    cluster: DaskCluster, subject: SpaceSubject, out: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "own"
+    home.mkdir()
+    port = free_port()  # where nobody listens
+    (home / "devices.toml").write_text(
+        f'schema_version = 1\n[devices.pi]\nlink = "ssh"\nhost = "127.0.0.1"\nport = {port}\n'
+    )
+    cluster.add_worker("kitchen", BOARD, env={"HWPROFILE_HOME": str(home)})
+    cluster.ready()
+    with pytest.raises(DeviceUnreachable, match=r"no board .* can be used as pi: kitchen: .*refused"):
+        benched(cluster, subject, out, Listening())
 
 
 @pytest.mark.slow

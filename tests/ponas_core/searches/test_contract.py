@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ponas_core.accuracies import Encoded
 from ponas_core.evaluation import Evaluator, Ledger
-from ponas_core.searches.candidates import Candidates
+from ponas_core.searches.candidates import Candidates, Ops
+from ponas_core.searches.evolution import RegularizedEvolution
 from ponas_core.searches.interface import Found, Search
 from ponas_core.searches.methods import METHODS
 from ponas_core.searches.ponas import Ponas
 from ponas_core.searches.table_guided import TableGuided
 from ponas_core.solve import Infeasible
 from tests.hwprofile.plugin_nas.twig import Leap
-from tests.ponas_core.searches.worlds import CANDIDATES, UNEVEN, World, distinct_cost, listed
+from tests.ponas_core.additive import MACRO
+from tests.ponas_core.searches.worlds import CANDIDATES, UNEVEN, Crew, World, distinct_cost, listed
 
 SEARCHES: dict[str, Search] = {
     **{name: method() for name, method in METHODS.items()},
     "table-guided, noise": TableGuided(noise=2.0),
     "ponas, noise": Ponas(noise=2.0),
+    "evolution, ahead": RegularizedEvolution(ahead=4),
     "of another package": Leap(),
 }
 
@@ -136,6 +141,62 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been_and_pays_for_nothin
         assert again.ops == whole.ops
         assert fresh.history == ledger.history
         assert interrupted.asked + resumed.asked == [network.ops for network, _ in ledger.history]
+
+
+class EagerWorld(World):
+    """A world that begins with what it hears of."""
+
+    def __init__(self, op_counts: Sequence[int], noise_sd: float) -> None:
+        super().__init__(op_counts, noise_sd=noise_sd)
+        self.begun: dict[Ops, int] = {}
+
+    def expect(self, architectures: Sequence[Encoded]) -> None:
+        for architecture in architectures:
+            self.begun.setdefault(architecture.ops, len(self.asked))
+
+
+@every_search
+@pytest.mark.parametrize("name", ["chain, solved under a budget", "cells under a budget", "three in a list"])
+def test_announcing_networks_changes_nothing_and_begins_no_more_than_allowed(
+    search: Search, name: str
+) -> None:
+    candidates = CANDIDATES[name]()
+    most, counts = takes(search, 30), candidates.space.op_counts
+    eager = EagerWorld(counts, 1.0)
+    one, first = run(search, candidates, World(counts, noise_sd=1.0), most)
+    # a ledger behind the ledger passes on what it hears, as where a journal is kept
+    two, second = run(search, candidates, Ledger(eager), most)
+    assert one.ops == two.ops
+    assert first.history == second.history
+    assert len(eager.begun) <= most
+    assert set(eager.begun) <= set(eager.asked) or len(eager.asked) == most
+
+
+@pytest.mark.parametrize(
+    ("name", "at_least"),
+    [
+        ("random", 4),
+        ("spos", 3.5),
+        ("evolution", 1.6),
+        ("evolution, ahead", 3.3),
+        ("table-guided", 3.7),
+        ("ponas", 3.8),
+        ("padnas", 3.5),
+        ("ddpnas", 3.7),
+        ("proxyless", 2.3),
+        ("reinforce", 1),
+    ],
+)
+def test_four_workers_are_given_work(name: str, at_least: float) -> None:
+    """How much sooner a search ends than on one, where all evaluations take equally long."""
+    counts, most = MACRO.op_counts, 120
+    found, ledger = run(SEARCHES[name], listed(MACRO), World(counts), most)
+    world = World(counts)
+    four = Crew(world, 4)
+    again, _ = run(SEARCHES[name], listed(MACRO), four, most)
+    assert world.asked == [network.ops for network, _ in ledger.history]
+    assert again.ops == found.ops
+    assert ledger.evaluations / four.clock >= at_least
 
 
 @every_search

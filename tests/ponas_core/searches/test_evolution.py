@@ -84,6 +84,16 @@ def test_generations_are_many_where_few_evaluations_are_allowed() -> None:
         assert all(op in (first[0][place], first[1][place]) for place, op in enumerate(crossed))
 
 
+def test_a_child_joins_the_population_so_many_cycles_later() -> None:
+    world = Falling()
+    search = RegularizedEvolution(population=3, tournament=60, ahead=4)
+    search.run(SolvedCandidates(PROXYLESS), Ledger(world, most=40), np.random.default_rng(0))
+    first, children = world.asked[:3], world.asked[3:]
+    # the oldest of the first three wins until a child has pushed it out, in the fourth cycle's end
+    parents = [first[0]] * 4 + first[1:] + children
+    assert all(changes(parent, child) == 1 for parent, child in zip(parents, children, strict=False))
+
+
 def test_a_converged_population_is_joined_by_others() -> None:
     world = World(MACRO.op_counts)
     ledger = Ledger(world, most=500)
@@ -96,6 +106,8 @@ def test_settings_that_cannot_work_are_told() -> None:
         RegularizedEvolution(population=0)
     with pytest.raises(ValueError, match="at least one network, not 10 and 0"):
         RegularizedEvolution(tournament=0)
+    with pytest.raises(ValueError, match="at least one cycle, not 0"):
+        RegularizedEvolution(ahead=0)
     with pytest.raises(ValueError, match="population from 4 on and at least one parent, not 3 and 10"):
         SposEvolution(population=3)
     with pytest.raises(ValueError, match="probability of a mutation"):

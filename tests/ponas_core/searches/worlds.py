@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -12,6 +13,7 @@ from ponas_core.accuracies import Encoded
 from ponas_core.cell_space import CELL_SPACES, OpSpace
 from ponas_core.complexity import complexity
 from ponas_core.cost import CostTable, Limit
+from ponas_core.evaluation import Evaluator
 from ponas_core.searches.candidates import Candidates, ListedCandidates, Ops, SolvedCandidates
 from ponas_core.space import SearchSpace
 from tests.ponas_core.additive import MACRO, uneven_space
@@ -101,3 +103,30 @@ class World:
         self.asked.append(architecture.ops)
         noise = np.random.default_rng([self._seed, *architecture.ops]).standard_normal()
         return float(np.clip(self.true(architecture.ops) + self._noise_sd * noise, 0, 100))
+
+
+class Crew:
+    """Workers of paper who take one unit of time for a network, so that only the order of a search counts.
+
+    Args:
+        evaluator: answers.
+        workers: how many; whoever is free first begins with what was announced first.
+    """
+
+    def __init__(self, evaluator: Evaluator, workers: int) -> None:
+        self.clock = 0.0
+        self._evaluator = evaluator
+        self._free_at = [0.0] * workers
+        self._done_at: dict[Ops, float] = {}
+
+    def expect(self, architectures: Sequence[Encoded]) -> None:
+        for architecture in architectures:
+            if architecture.ops not in self._done_at:
+                done_at = max(heapq.heappop(self._free_at), self.clock) + 1
+                heapq.heappush(self._free_at, done_at)
+                self._done_at[architecture.ops] = done_at
+
+    def accuracy(self, architecture: Encoded) -> float:
+        self.expect([architecture])
+        self.clock = max(self.clock, self._done_at[architecture.ops])
+        return self._evaluator.accuracy(architecture)
