@@ -126,7 +126,7 @@ class BenchPlan:
             for name in self.waiting()
             if not (count := flying.get(name, 0))
             or profile.successes[name] + count < fewest
-            or len(profile.progress(name).clean) + count < fewest
+            or profile.clean_visits(name) + count < fewest
         ]
         return sorted(found, key=lambda name: profile.successes[name] + flying.get(name, 0))
 

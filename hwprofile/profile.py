@@ -90,7 +90,10 @@ class Profile:
         self.last_round = -1
         self.timed_s = 0.0
         self.notice: str | None = None
+        self._rounds_of: dict[str, dict[int, None]] = {}  # ended rounds of each board, as an ordered set
+        self._unjudged: set[str] = set()  # boards with rounds that have ended since
         self._disturbances: dict[int, tuple[Disturbance, ...]] = {}
+        self._disturbed: set[int] = set()
         self._energy_disturbances: dict[int, tuple[Disturbance, ...]] = {}
         self._board_spread: BoardSpread | None = None
 
@@ -204,6 +207,7 @@ class Profile:
         if not isinstance(chosen, dict) or not all(isinstance(role, str) for role in chosen.values()):
             raise ValueError("`networks` is an object of architectures and their roles")
         self.chosen = dict(chosen)
+        self._unjudged |= self._rounds_of.keys()  # it says which networks are canaries
 
     def _apply_round(self, row: Mapping[str, Any]) -> None:
         number = whole(row, "round")
@@ -220,7 +224,15 @@ class Profile:
         self.ends[number] = RoundEnd(number, conditions, float(seconds), board)
         self.current_round = max(self.current_round, number + 1)
         self._count_visits(number)
-        self._disturbances = self._energy_disturbances = {}
+        if number in self._disturbances:  # ended twice: the later row counts
+            for other, rounds in self._rounds_of.items():
+                if number in rounds:
+                    del rounds[number]
+                    self._unjudged.add(other)
+        self._rounds_of.setdefault(board, {})[number] = None
+        self._disturbances[number] = ()
+        self._unjudged.add(board)
+        self._energy_disturbances = {}
         self._board_spread = None
 
     def _count_visits(self, number: int) -> None:
@@ -243,24 +255,26 @@ class Profile:
     @property
     def disturbances(self) -> Mapping[int, tuple[Disturbance, ...]]:
         """What disturbed each round that has ended; an empty tuple where nothing did."""
-        if len(self._disturbances) != len(self.ends):
-            self._disturbances = self._judged({number: self._evidence(number) for number in self.ends})
+        # rounds of one board stand beside each other: another board's level is no disturbance
+        for board in sorted(self._unjudged):
+            found = disturbances({number: self._evidence(number) for number in self._rounds_of[board]})
+            self._disturbances |= found
+            self._disturbed -= found.keys()
+            self._disturbed |= {number for number, causes in found.items() if causes}
+        self._unjudged.clear()
         return self._disturbances
 
-    def _judged(self, evidence: Mapping[int, RoundEvidence]) -> dict[int, tuple[Disturbance, ...]]:
-        """Rounds of one board stand beside each other: another board's level is no disturbance."""
-        of_boards: dict[str, dict[int, RoundEvidence]] = {}
-        for number, one in evidence.items():
-            of_boards.setdefault(self.ends[number].board, {})[number] = one
-        found: dict[int, tuple[Disturbance, ...]] = {}
-        for rounds in of_boards.values():
-            found |= disturbances(rounds)
-        return dict(sorted(found.items()))
+    def clean_visits(self, name: str) -> int:
+        """How many visits of a graph in undisturbed rounds gave samples: what `progress` has as `clean`."""
+        if not self.disturbances:
+            return 0
+        visits = self.visits.get(name, {})
+        return self.successes[name] - sum(visits.get(number) is not None for number in self._disturbed)
 
     @property
     def boards(self) -> tuple[str, ...]:
         """The boards that rounds ran on; the empty name is the device itself."""
-        return tuple(sorted({end.board for end in self.ends.values()}))
+        return tuple(sorted(board for board, rounds in self._rounds_of.items() if rounds))
 
     @property
     def board_spread(self) -> BoardSpread:
@@ -276,12 +290,14 @@ class Profile:
     def energy_disturbances(self) -> Mapping[int, tuple[Disturbance, ...]]:
         """The same of the end of each round, in which energies were read: what is used beside counts too."""
         if len(self._energy_disturbances) != len(self.ends):
-            found = {}
-            for number, end in self.ends.items():
-                pairs = [pair for pair in pairwise(end.conditions) if pair[1].get("phase") == ENERGY]
-                found[number] = RoundEvidence(conditions=[state for pair in pairs for state in pair])
-            self._energy_disturbances = self._judged(found)
+            for rounds in self._rounds_of.values():
+                self._energy_disturbances |= disturbances({one: self._energy_evidence(one) for one in rounds})
         return self._energy_disturbances
+
+    def _energy_evidence(self, number: int) -> RoundEvidence:
+        conditions = self.ends[number].conditions
+        pairs = [pair for pair in pairwise(conditions) if pair[1].get("phase") == ENERGY]
+        return RoundEvidence(conditions=[state for pair in pairs for state in pair])
 
     def _evidence(self, number: int) -> RoundEvidence:
         canaries = [name for name, role in (self.chosen or {}).items() if role == "canary"]

@@ -49,6 +49,10 @@ def _boards(quick: bool) -> Iterator[Series]:
     return boards.series((10, 20, 50, 100), (100, 300, 1000, 3000), payloads, 600, 4.0)
 
 
+def _plan(quick: bool) -> Iterator[Series]:
+    return fleet.plan_series((1, 2) if quick else (30, 100, 300, 1000))
+
+
 def _fleet(quick: bool) -> Iterator[Series]:
     return fleet.series((1, 2) if quick else (5, 10, 20, 50, 100))
 
@@ -61,7 +65,7 @@ def _fits(quick: bool) -> Iterator[Series]:
 
 PARTS: Mapping[str, Part] = {
     "profiles": _profiles, "spread": _spread, "loop": _loop, "look-ups": _look_ups,
-    "boards": _boards, "fleet": _fleet, "fits": _fits,
+    "boards": _boards, "plan": _plan, "fleet": _fleet, "fits": _fits,
 }  # fmt: skip
 
 

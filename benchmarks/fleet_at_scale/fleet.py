@@ -5,24 +5,31 @@ Dask, the fleet's own code, the profile and its writer are the real ones; only w
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from benchmarks.fleet_at_scale.boards import START_S, board_processes, process
 from benchmarks.fleet_at_scale.fresh import PAGE_BYTES, TICK_S, Watch, costs_of, processor_s, resident_bytes
-from benchmarks.fleet_at_scale.made_up import GRAPHS
+from benchmarks.fleet_at_scale.made_up import GRAPHS, SAMPLES, header, readings, round_end
 from benchmarks.fleet_at_scale.profiles import PaperSubject
 from benchmarks.fleet_at_scale.slopes import Series
 from devices.schedule import Goal
 from devices.settings import Settings
 from hwprofile.bench import bench
+from hwprofile.bench_plan import BenchPlan
 from hwprofile.display import SilentProgress
 from hwprofile.fleet.board import Wanted
 from hwprofile.fleet.boards import Boards
 from hwprofile.fleet.device import FleetDevice
 from hwprofile.fleet.scheduler import Scheduler
+from hwprofile.profile import Profile
+from hwprofile.profile_writer import ProfileWriter
 
 HERE = "benchmarks.fleet_at_scale.fleet"
 ROUNDS_A_BOARD = 2
@@ -65,6 +72,42 @@ def campaign(watch: Watch, boards: int, graphs: int) -> None:
     rounds = len(report.profile.ends)
     for cost in ("client_s", "scheduler_s"):
         watch.costs[cost] /= rounds
+
+
+def plan(watch: Watch, boards: int) -> None:
+    """What decides and keeps in the client, without Dask: boards land one by one, and it is asked each time."""
+    rounds, rng = ROUNDS_A_BOARD * boards, np.random.default_rng(0)
+    subject, flying = PaperSubject(GRAPHS), Counter[str]()
+    latencies_ms = {name: float(rng.uniform(1, 30)) for name in subject.first()}
+    given = list(readings(latencies_ms, 0, SAMPLES, rng))
+    with TemporaryDirectory() as folder:
+        profile = Profile(Path(folder) / "paper.profile.jsonl", header(subject.name, rounds))
+        with ProfileWriter(profile) as writer, watch("plan"):
+            bench_plan, flights = BenchPlan(subject, writer), deque[tuple[str, list[str]]]()
+            number = 0
+            while True:
+                while len(flights) < boards and (names := bench_plan.wanted(flying)):
+                    flights.append((f"board{(number + len(flights)) % boards}", names))
+                    flying.update(names)
+                if not flights:
+                    break
+                board, names = flights.popleft()
+                flying.subtract(names)
+                for reading in given:
+                    if reading.is_reference or reading.graph in names:
+                        writer.reading(replace(reading, process=number + 1), "block", number)
+                end = round_end(GRAPHS, number)
+                bench_plan.end_round(number, end["conditions"], end["seconds"], board)
+                number += 1
+    if number < rounds:
+        raise AssertionError("every round lands")
+    watch.costs["plan_s"] /= number
+
+
+def plan_series(boards: Sequence[int]) -> Iterator[Series]:
+    """Seconds a round of what decides and keeps, against boards that do not land at the same time."""
+    costs = tuple(costs_of(f"{HERE}:plan", 1, boards=count)["plan_s"] for count in boards)
+    yield Series("fleet's plan and profile, a round", "s", "boards", tuple(map(float, boards)), costs)
 
 
 def series(boards: Sequence[int]) -> Iterator[Series]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.fleet_at_scale.made_up import GRAPHS, ROUNDS, SAMPLES
 from benchmarks.fleet_at_scale.slopes import Series
+from hwprofile.fleet.bench import ROUND_S
 from hwprofile.profile_lines import LARGEST_FILE_BYTES
 
 DEVICES, SPACES = 1_000, 100
@@ -18,8 +19,6 @@ PAYLOAD_BYTES = 10_000_000
 """About what the graphs of a round of `proxyless` are as ONNX."""
 MEMORY_BYTES = 16e9
 """Of a machine on which limits are looked at."""
-ROUND_S = 60.0
-"""Of a board, for `proxyless`."""
 LOOK_UPS = 2
 """Of a bench: a finished profile, and an unfinished one."""
 BY_ROUNDS = "samples, by rounds"
@@ -118,7 +117,7 @@ def limits(costs: Costs) -> list[Limit]:
         one, basis = costs.at(f"fleet's {who}, a round", "s", "boards", DEVICES)
         found.append(
             Limit(
-                f"one processor of the fleet's {who}, {DEVICES} boards and rounds of a minute",
+                f"one processor of the fleet's {who}, {DEVICES} boards and rounds of {ROUND_S:.0f} s",
                 f"{1 / one:.0f} rounds a second, so rounds of {one * DEVICES:.0f} s from all boards",
                 one * DEVICES / ROUND_S,
                 basis,
@@ -136,7 +135,7 @@ def limits(costs: Costs) -> list[Limit]:
     one = costs.near("scheduler, a waiting task", "bytes", "bytes a task", PAYLOAD_BYTES)
     found.append(
         Limit(
-            f"the same, if each round carried {PAYLOAD_BYTES / 1e6:.0f} MB and {ROUNDS} a board waited",
+            f"scheduler's {memory}, if {ROUNDS} rounds a board of {PAYLOAD_BYTES / 1e6:.0f} MB each waited",
             f"at {MEMORY_BYTES / one:.0f} rounds that wait",
             one * DEVICES * ROUNDS / MEMORY_BYTES,
             f"{one / 1e6:.1f} MB a waiting task, measured",

@@ -53,28 +53,41 @@ def test_what_is_written_is_read_back(tmp_path: Path, header: Header) -> None:
     assert "ns" not in json.loads(lines[0])["identity"]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 4), st.sampled_from("ab"), st.booleans()), unique_by=lambda row: row[:2]
-    ),
-    st.data(),
+HOT, COOL = ({"process": 1, "board_throttled_by": told} for told in (["heat"], None))
+VISITS = st.lists(
+    st.tuples(st.integers(0, 4), st.sampled_from("ab"), st.booleans()), unique_by=lambda row: row[:2]
 )
-def test_visits_of_ended_rounds_are_counted_in_whatever_order_they_come(
-    header: Header, visits: list[tuple[int, str, bool]], data: st.DataObject
+ENDS = st.lists(st.tuples(st.sampled_from(["one", "two"]), st.booleans()), min_size=3, max_size=3)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(VISITS, ENDS, st.data())
+def test_rounds_are_counted_and_judged_in_whatever_order_they_come(
+    header: Header, visits: list[tuple[int, str, bool]], ends: list[tuple[str, bool]], data: st.DataObject
 ) -> None:
-    rng, profile = np.random.default_rng(0), Profile(Path("p.jsonl"), header)
-    rows: list[dict[str, object]] = [{**ROUND_END, "round": number} for number in range(0, 5, 2)]
+    rng, profile, asked_once = (
+        np.random.default_rng(0),
+        Profile(Path("p"), header),
+        Profile(Path("p"), header),
+    )
+    rows: list[dict[str, object]] = [
+        {**ROUND_END, "round": 2 * number, "board": board, "conditions": [HOT if is_hot else COOL]}
+        for number, (board, is_hot) in enumerate(ends)
+    ]
     for number, name, fails in visits:
         shown = {"error": "no", "failure": "refused"} if fails else made_up_visit(1.0, rng, 0.01).to_json()
         rows.append({"row": "block", "name": name, "round": number, "process": 1, **shown})
     for row in data.draw(st.permutations(rows)):
         profile.apply(row)
+        asked_once.apply(row)
         for name in "ab":
             known = profile.progress(name)
             assert profile.successes[name] == len(known.clean) + len(known.disturbed)
             assert profile.failures[name] == known.failures
+            assert profile.clean_visits(name) == len(known.clean)
     assert profile.current_round == 5
+    assert profile.disturbances == asked_once.disturbances
+    assert [bool(profile.disturbances[2 * number]) for number in range(3)] == [is_hot for _, is_hot in ends]
 
 
 def test_the_rows_hold_raw_samples_and_no_statistics(tmp_path: Path, header: Header) -> None:
