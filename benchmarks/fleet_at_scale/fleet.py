@@ -75,7 +75,7 @@ def campaign(watch: Watch, boards: int, graphs: int) -> None:
 
 
 def plan(watch: Watch, boards: int) -> None:
-    """What decides and keeps in the client, without Dask: boards land one by one, and it is asked each time."""
+    """What decides and keeps in the client, without Dask: boards land one by one and each asks."""
     rounds, rng = ROUNDS_A_BOARD * boards, np.random.default_rng(0)
     subject, flying = PaperSubject(GRAPHS), Counter[str]()
     latencies_ms = {name: float(rng.uniform(1, 30)) for name in subject.first()}
