@@ -274,3 +274,26 @@ def test_without_times_inside_or_networks_there_is_no_choice() -> None:
     for given_blocks, given_networks in ((blocks, networks), (gap, networks), (complete, networks[:3])):
         table, errors = chosen_table(given_blocks, given_networks)
         assert (table.measures, errors) == ((ALONE,), {})
+
+
+@pytest.mark.parametrize(("count", "fits"), [(20, 20), (50, 50), (130, 50)])
+def test_every_network_is_held_out_once_and_the_fits_do_not_grow_without_end(
+    count: int, fits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(7)
+    blocks = with_inside(made_up_blocks(rng), rng, 0.01)
+    networks = made_up_networks(blocks, rng, count, TRUTH, 0.01)
+    learned: list[set[tuple[str, ...]]] = []
+
+    def noting(blocks: Blocks, networks: list[MeasuredNetwork], measures: tuple[str, ...]) -> CalibratedTable:
+        learned.append({network.keys for network in networks})
+        return fitted_table(blocks, networks, measures)
+
+    monkeypatch.setattr("predictors.calibrated_table.fitted_table", noting)
+    chosen_table(blocks, networks)
+    everything = learned.pop()  # the last is fitted on all
+    assert everything == {network.keys for network in networks}
+    assert len(learned) == 3 * fits
+    for candidate in (learned[:fits], learned[fits : 2 * fits], learned[2 * fits :]):
+        left_out = [keys for known in candidate for keys in everything - known]
+        assert sorted(left_out) == sorted(everything)
