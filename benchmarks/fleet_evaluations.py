@@ -13,6 +13,7 @@ median of three is told, since others may use the computer too.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import tempfile
 import time
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from distributed import Client
 
 from hwprofile.display import table
 from hwprofile.fleet.evaluations import FleetEvaluator
@@ -80,35 +82,47 @@ class Task:
 def cluster(workers: int) -> Iterator[DaskCluster]:
     with tempfile.TemporaryDirectory() as folder, DaskCluster(Path(folder), env=HERE) as found:
         for number in range(workers):
-            found.add_worker(f"worker-{number}", {EVALUATION: 1})
+            found.add_worker(f"worker-{number}", {EVALUATION: 1}, options=())
         found.ready()
         yield found
 
 
 def compared(task: Task) -> dict[str, Any]:
-    """Median seconds alone and with so many workers, and the same of getting ready."""
+    """Median seconds alone and with so many workers, and the same of getting ready and of processor time."""
     alone: list[float] = []
+    here: list[float] = []
+    there: list[float] = []
     fleet: dict[int, list[float]] = {count: [] for count in WORKERS}
     ready: dict[int, list[float]] = {count: [] for count in WORKERS}
     for _ in range(REPEATS):
+        before = time.process_time()
         seconds, seen = task.seconds(task.evaluator)
         alone.append(seconds)
+        here.append(time.process_time() - before)
         for count in WORKERS:
-            with cluster(count) as there:
+            with cluster(count) as started, started.client() as client:
+                scheduler = Scheduler(started.address, print)
                 begin = time.perf_counter()
-                with FleetEvaluator(
-                    Scheduler(there.address, print), task.work, "", lambda text: None
-                ) as evaluator:
+                with FleetEvaluator(scheduler, task.work, "", lambda text: None) as evaluator:
                     ready[count].append(time.perf_counter() - begin)
+                    before = _processor_s(client)
                     seconds, same = task.seconds(evaluator)
-                    fleet[count].append(seconds)
-                    assert same == seen, "a fleet changed the search"
+                    there.append(_processor_s(client) - before)
+                fleet[count].append(seconds)
+                assert same == seen, "a fleet changed the search"
     return {
         "networks": len(seen),
         "alone": statistics.median(alone),
         "fleet": {count: statistics.median(fleet[count]) for count in WORKERS},
         "ready": {count: statistics.median(ready[count]) for count in WORKERS},
+        "here_ms": statistics.median(here) / len(seen) * 1e3,
+        "there_ms": statistics.median(there) / len(seen) * 1e3,
     }
+
+
+def _processor_s(client: Client) -> float:
+    """Processor time that all workers have used so far."""
+    return math.fsum(client.run(time.process_time).values())
 
 
 def engine() -> None:
@@ -136,14 +150,13 @@ def speed_up(tasks: dict[str, Task]) -> None:
                 f"{found['alone']:.1f} s",
                 *(f"{ratio:.2f}" for ratio in ratios),
                 f"{found['ready'][WORKERS[-1]]:.1f} s",
+                f"{found['here_ms']:.0f} ms",
+                f"{found['there_ms']:.0f} ms",
             ]
         )
-    print(
-        table(
-            ["search", "networks", "alone", *(f"× with {n}" for n in WORKERS), f"{WORKERS[-1]} get ready"],
-            rows,
-        )
-    )
+    times = [f"× with {count}" for count in WORKERS]
+    processor = ["processor alone", "on workers"]
+    print(table(["search", "networks", "alone", *times, f"{WORKERS[-1]} get ready", *processor], rows))
 
 
 def waiting() -> None:
@@ -170,13 +183,7 @@ def supernet() -> None:
     net, weights = trained
     evaluator = evaluator_of(net, weights, learning.data)
     recipe = SupernetRecipe.of(space, weights, learning.data)
-    searches = {name: SEARCHES[name] for name in ("random", "table-guided")}
-    speed_up(
-        {
-            name: Task(search, SolvedCandidates(space), evaluator, recipe, 100)
-            for name, search in searches.items()
-        }
-    )
+    speed_up({"random": Task(METHODS["random"](), SolvedCandidates(space), evaluator, recipe, 60)})
 
 
 def ahead() -> None:

@@ -53,6 +53,7 @@ NOT_RUN = {
     r"--space cifar-tiny --data cifar": "needs CIFAR-10; " + LONG,
     r"bench --kernels --kernel-count 1000": LONG,
     r"python3 -m venv \.venv": "installs; `.ci/wheel-check` does that",
+    r"search .*--fleet tcp": "needs other computers; tests/hwprofile/fleet starts workers and does it",
     r"torchvision": "needs torchvision and a download",
     r"^import torch\nfrom pathlib": "needs images of the reader's; " + LONG,
     r"MBv3LatencyTable|MutableExpression": "needs other people's packages; tested by `-m hosts`",

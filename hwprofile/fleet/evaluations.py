@@ -24,7 +24,7 @@ from devices.patience import Patience
 from hwprofile.errors import DeviceUnreachable, UserError
 from hwprofile.fleet.members import EVALUATION, PREFIX, members
 from hwprofile.fleet.scheduler import Scheduler
-from hwprofile.fleet.worker import NotReady, Ops, Work, carried, evaluated, made_ready, version
+from hwprofile.fleet.worker import Network, NotReady, Ops, Work, carried, evaluated, made_ready, version
 from ponas_core.accuracies import Encoded
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ class FleetEvaluator:
 
     def expect(self, architectures: Sequence[Encoded]) -> None:
         """Send networks to the workers, if they have not been."""
-        self._send(network.ops for network in architectures)
+        with suppress(DeviceUnreachable):  # whoever asks for them waits, and sends them then
+            self._send(network.ops for network in architectures)
 
     def accuracy(self, architecture: Encoded) -> float:
         """Accuracy of a network in per cent, waited for.
@@ -118,12 +119,13 @@ class FleetEvaluator:
         while True:
             if time.monotonic() >= self._next_look_s:
                 self._look_patiently()
-            self._send([ops])
-            future = self._begun[ops]
+            future = None
             try:
+                self._send([ops])
+                future = self._begun[ops]
                 answer = future.result(timeout=LOOK_EVERY_S)
             except Exception as error:  # those of Dask have no class in common: the task's status tells
-                if future.status == "error" and not _is_worth_another_try(error):
+                if future is not None and future.status == "error" and not _is_worth_another_try(error):
                     del self._begun[ops]
                     raise self._in_words(error, "a worker") from None
                 if not isinstance(error, TimeoutError):
@@ -131,7 +133,7 @@ class FleetEvaluator:
                     self._next_look_s = 0.0
             else:
                 del self._begun[ops]
-                return _checked(answer)
+                return self._checked(answer)
 
     # --- who is there
 
@@ -191,15 +193,17 @@ class FleetEvaluator:
             raise self._in_words(future.exception(), f"worker {self._names[address]}") from None
         if future.status != "finished":
             return
-        with suppress(TimeoutError, OSError):  # lost on the way: the next look knows more
+        try:
             means = future.result(timeout=LOOK_EVERY_S)
-            del self._getting_ready[address]
-            if means != self.means and means not in self._ready.values():
-                self.tell(
-                    f"worker {self._names[address]} computes with {means}, this computer with {self.means}: "
-                    "an accuracy may differ by an image or two from what would be counted here"
-                )
-            self._ready[address] = means
+        except Exception:  # lost on the way: the next look knows more
+            return
+        del self._getting_ready[address]
+        if means != self.means and means not in self._ready.values():
+            self.tell(
+                f"worker {self._names[address]} computes with {means}, this computer with {self.means}: "
+                "an accuracy may differ by an image or two from what would be counted here"
+            )
+        self._ready[address] = means
 
     # --- what is sent
 
@@ -230,12 +234,19 @@ class FleetEvaluator:
             elif error is not None and _is_worth_another_try(error):
                 self._deaths[ops] += 1
                 if self._deaths[ops] > MOST_DEATHS:
-                    raise UserError(f"workers die while they evaluate {','.join(map(str, ops))}: {error}")
+                    text = f"workers die while they evaluate {Network(ops)}: {error}"
+                    raise UserError(text, kept=self.kept)
             elif future.status not in _GONE:
                 continue
             del self._begun[ops]
             found.append(ops)
         return found
+
+    def _checked(self, answer: object) -> float:
+        if not (isinstance(answer, float) and math.isfinite(answer) and 0 <= answer <= 100):
+            text = f"a worker answers {answer!r:.80}, which is no accuracy in per cent"
+            raise UserError(text, kept=self.kept)
+        return answer
 
     def _wait(self, future: Future[Any]) -> None:
         """Wait a moment for the end of a task."""
@@ -277,9 +288,3 @@ def _is_worth_another_try(error: BaseException) -> bool:
     from distributed import KilledWorker
 
     return isinstance(error, NotReady | KilledWorker)
-
-
-def _checked(answer: object) -> float:
-    if not (isinstance(answer, float) and math.isfinite(answer) and 0 <= answer <= 100):
-        raise UserError(f"a worker answers {answer!r:.80}, which is no accuracy in per cent")
-    return answer
