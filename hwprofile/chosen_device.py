@@ -63,12 +63,12 @@ def chosen_device(
         return replay_device(Path(name.removeprefix(PREFIX)))
     if name.startswith(tables.PREFIX):
         return TableDevice.from_file(Path(name.removeprefix(tables.PREFIX)))
-    spec = known_spec(name)
+    inputs, spec = _calibration(calibration_inputs), known_spec(name)
     chosen = _settings(
         spec, runtime=runtime, provider=provider, calibration_inputs=calibration_inputs, **settings
     )
     try:
-        found = built(spec, chosen, _calibration(calibration_inputs), graph_timeout_s)
+        found = built(spec, chosen, inputs, graph_timeout_s)
     except Unsupported as error:
         raise UserError(f"device {name}: {error}") from error
     except (LookupError, ValueError) as error:
@@ -110,9 +110,8 @@ def fleet_device(
         raise UserError(f"--fleet goes with boards that offer a device by its name: {error}") from error
     registry = user_registry()
     usual = registry.spec(name) if name in registry.tables else PRESETS.get(name)
-    wanted = Wanted(
-        name, _settings(usual, **how), _calibration(how.get("calibration_inputs")), graph_timeout_s
-    )
+    inputs = _calibration(how.get("calibration_inputs"))
+    wanted = Wanted(name, _settings(usual, **how), inputs, graph_timeout_s)
     tell = display.SilentProgress(notices=not quiet).notice
     with Scheduler(address, tell) as scheduler:
         yield FleetDevice(Boards(scheduler, wanted, tell, energy, only))

@@ -24,7 +24,7 @@ COMMANDS = {
     "evaluate": {"onnx", "--data", "--split", "-q", "--quiet", "--json"},
     "bench": SESSION
     | {"--space", "--onnx", "more_onnx", "--networks", "--kernels", "--kernel-count", "--sweep"}
-    | {"--fresh", "--out", "--strict", "--json"},
+    | {"--fleet", "--board", "--fresh", "--out", "--strict", "--json"},
     "validate": SESSION
     | {"--space", "--profile", "--networks", "--processes", "--seed", "--strict", "--json"},
     "doctor": DEVICE | {"--strict", "--json"},
@@ -42,8 +42,8 @@ COMMANDS = {
     | {"model_path", "--space", "--profile", "--kind", "--networks", "--onnx"}
     | {"--out", "--json"},
     "spaces": {"--json"},
-    "devices": {"--json"},
-    "devices list": {"--json"},
+    "devices": {"--fleet", "--json"},
+    "devices list": {"--fleet", "--json"},
     "devices add": {"name", "--preset", "--link", "--host", "--user", "--port", "--jump", "--python"}
     | {"--serial", "--program", "--library", "--set", "--runtime", "--provider", "--replace"}
     | {"--check", "--no-check"},
