@@ -1,4 +1,4 @@
-"""Several processes that train one network (`torchrun`): gradients are added up, the first one writes.
+"""Several processes that train one network (`torchrun`): gradients are added up, the first one has the file.
 
 Every function that exchanges something is called by all processes together, in the same order.
 """

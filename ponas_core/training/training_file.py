@@ -37,7 +37,8 @@ class TrainingFile:
         every_s: seconds between two states.
 
     Raises:
-        TrainingError: the file holds another training, or cannot be used; the processes differ.
+        TrainingError: the file holds another training, or cannot be used; the processes differ, or the first
+            one is not the one that has the file.
     """
 
     def __init__(
@@ -60,6 +61,10 @@ class TrainingFile:
         if first:
             remove_leftovers(path)
         content = processes.from_first(_content(path) if first else None, device)
+        if processes.together(content is None and path.exists(), device):
+            raise TrainingError(
+                f"the first process has no {path}, another one has: start that as --node-rank 0"
+            )
         self._written = None if content is None else _usable(content, path, space, self._about)
         if self._written is not None:
             _restore(trainer, path, self._written)

@@ -101,11 +101,10 @@ def crash(progress: Progress) -> None:
         raise Stopped
 
 
-def refused(**changes: Any) -> str:
+def refused(path: Path = Path("/none"), images: int = 64, **changes: Any) -> str:
     """What a training says that cannot be."""
     try:
-        images = toy_images(changes.pop("images", 64))
-        TrainingFile(trainer(network(), images, **changes), Path("/none"), "toy", {})
+        TrainingFile(trainer(network(), toy_images(images), **changes), path, "toy", {})
     except TrainingError as error:
         return str(error)
     return ""
@@ -129,6 +128,9 @@ def main() -> None:
     (own / "world").write_text(f"{rank} of {processes.world()}")
     (own / "too many").write_text(refused(images=1))
     (own / "differ").write_text(refused(seed=rank))
+    if rank == 1:
+        (own / "theirs.npz").touch()
+    (own / "elsewhere").write_text(refused(path=own / "theirs.npz"))
     training = trainer(**SUPERNET)
     TrainingFile(training, folder / "joint.npz", "toy", {}, every_s=0).train()
     WeightsFile("toy", arrays(training.model)).save(own / "weights.npz")
