@@ -45,10 +45,8 @@ def joint_batch_norm(
         if running_mean is not None and running_variance is not None:
             running_mean.lerp_(mean.to(running_mean), momentum)
             running_variance.lerp_((variance * count / (count - 1)).to(running_variance), momentum)
-        deviation = torch.sqrt(variance + epsilon)
-        mean, variance = mean.to(gamma), variance.to(gamma)
-    x = _Centred.apply(x, mean, deviation.to(gamma), count.to(gamma))  # type: ignore[no-untyped-call]  # torch leaves this one without types
-    return functional.batch_norm(x, mean, variance, gamma, beta, False, 0.0, epsilon)
+    batch = (mean.to(gamma), variance.to(gamma), count.to(gamma))
+    return _Normalised.apply(x, gamma, beta, batch, epsilon)  # type: ignore[no-untyped-call, no-any-return]  # torch leaves this one without types
 
 
 def widened(x: Tensor) -> Tensor:
@@ -60,7 +58,8 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and variance (C) over all processes, and how many values a channel has; float64."""
     wide = widened(x)
     mean = wide.mean(_IMAGES_AND_PIXELS)
-    spread = (wide - mean.view(1, -1, 1, 1)).square().sum(_IMAGES_AND_PIXELS).double()
+    # in place: on a processor memory that is asked for anew takes longer than the arithmetic
+    spread = (wide - _to_channels(mean)).square_().sum(_IMAGES_AND_PIXELS).double()
     mean, count = mean.double(), mean.new_tensor([x.numel() // x.shape[1]], dtype=torch.float64)
     # sums of squares about 0 differ little from each other where a mean is large: hence float64
     sums = torch.cat([count * mean, spread + count * mean.square(), count])
@@ -71,28 +70,39 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, (sums[channels:-1] / count - mean.square()).clamp_min(0), count
 
 
-class _Centred(torch.autograd.Function):
-    """The identity, whose gradient loses what batch statistics undo: a shift and a stretch of all values.
+def _to_channels(values: Tensor) -> Tensor:
+    """Values (C) that meet images."""
+    return values.view(1, -1, 1, 1)
 
-    Behind it follows a normalisation that takes the statistics for constants. Its gradient in x lacks that
-    mean and deviation move along with x; taking its projections on 1 and on the normalised values away makes
-    up for that. Arguments of `apply`: x; mean and deviation (C); number of values a channel.
+
+class _Normalised(torch.autograd.Function):
+    """Normalisation by mean and variance of the batch (C), of which each channel has `count` values.
+
+    torch differentiates it as if they were constants. They move along with x, and take its gradient's
+    projections on 1 and on the normalised values back, of all processes together. How long these are stands
+    in the gradients of beta and gamma. Arguments of `apply`: x; gamma; beta; mean, variance, count; epsilon.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, mean: Tensor, deviation: Tensor, count: Tensor) -> Tensor:
-        """As it is."""
-        ctx.save_for_backward(x, mean, deviation, count)
-        return x.view_as(x)
+    def forward(
+        ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, batch: tuple[Tensor, Tensor, Tensor], epsilon: float
+    ) -> Tensor:
+        """This process's images, normalised, scaled and shifted."""
+        ctx.save_for_backward(x, gamma, *batch)
+        ctx.epsilon = epsilon
+        return functional.batch_norm(x, batch[0], batch[1], gamma, beta, False, 0.0, epsilon)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradient in x, less its projections, which all processes add up."""
-        x, mean, deviation, count = ctx.saved_tensors
-        slope = widened(slopes[0])
-        normalised = (widened(x) - mean.view(1, -1, 1, 1)) / deviation.view(1, -1, 1, 1)
-        shift = slope.sum(_IMAGES_AND_PIXELS)
-        stretch = (slope * normalised).sum(_IMAGES_AND_PIXELS)
-        processes.add_up([shift, stretch])
-        taken = normalised.mul_((stretch / count).view(1, -1, 1, 1)).add_((shift / count).view(1, -1, 1, 1))
-        return (slope - taken).to(x.dtype), None, None, None
+        """Gradients in x, and of this process's images in gamma and beta."""
+        x, gamma, mean, variance, count = ctx.saved_tensors
+        constants = (mean, variance, None, None, False, ctx.epsilon, (True, True, True))
+        of_x, of_gamma, of_beta = torch.ops.aten.native_batch_norm_backward(slopes[0], x, gamma, *constants)
+        stretch, shift = of_gamma.clone(), of_beta.clone()
+        processes.add_up([stretch, shift])
+        deviation = torch.sqrt(variance + ctx.epsilon)
+        rate = gamma / (count * deviation)
+        centred = x - _to_channels(mean)
+        of_x.addcmul_(centred, _to_channels(rate * stretch / deviation).to(centred), value=-1)
+        of_x.sub_(_to_channels(rate * shift))
+        return of_x, of_gamma, of_beta, None, None

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from ponas_core.complexity import complexity
 from ponas_core.datasets.catalog import load_dataset
 from ponas_core.datasets.normalization import Normalization
+from ponas_core.network_weights import Arrays
 from ponas_core.proxyless import ProxylessSettings
 from ponas_core.samplers import largest_path
 from ponas_core.space_file import shipped_space, space_from_toml
@@ -58,6 +60,23 @@ class Stopped(Exception):
     """Raised in place of a crash."""
 
 
+class DoubleTrainer(Trainer):
+    """A trainer whose state is in double precision too."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        found = super().state()
+        return found | {name: tensor.numpy().copy() for name, tensor in self.model.state_dict().items()}
+
+    def restore(self, state: Arrays, step: int) -> None:
+        super().restore(state, step)
+        for name, tensor in self.model.state_dict().items():
+            tensor.copy_(torch.from_numpy(state[name]))
+
+
+class DoubleSearch(DoubleTrainer, ProxylessTrainer):
+    """The same of a search."""
+
+
 def trainer(way: str) -> Trainer:
     """A fresh training."""
     space = shipped_space("digits") if way in LARGE else SPACE
@@ -71,7 +90,7 @@ def trainer(way: str) -> Trainer:
     start_training(model, how.seed)
     model.double()
     if not way.startswith("search") or isinstance(model, Network):
-        return Trainer(model, training, how)
+        return DoubleTrainer(model, training, how)
     macs = complexity(space, "macs")
     settings = ProxylessSettings(
         "reinforce" if "rewards" in way else "two",
@@ -81,7 +100,7 @@ def trainer(way: str) -> Trainer:
         every=3,
         architecture_rate=0.05,
     )
-    return ProxylessTrainer(model, training, validation, how, settings, macs)
+    return DoubleSearch(model, training, validation, how, settings, macs)
 
 
 def train(way: str, path: Path, stop: int | None = None) -> None:

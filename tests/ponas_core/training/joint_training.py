@@ -144,8 +144,8 @@ def main() -> None:
     WeightsFile("toy", searching.paths.state(TOY, MOMENTUM)).save(own / "logits.npz")
     for way in CURVES:
         digit_curves.train(way, folder / f"{way}.npz")
-    for name, stop in (("begun by one", None), ("begun by two", 21), ("only two", 21), ("only two", None)):
-        digit_curves.train(digit_curves.GOES_ON, folder / f"{name}.npz", stop)
+    digit_curves.train(digit_curves.GOES_ON, folder / "begun by one.npz")
+    digit_curves.train(digit_curves.GOES_ON, folder / "begun by two.npz", stop=21)
     processes.leave()
 
 

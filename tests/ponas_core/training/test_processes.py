@@ -113,12 +113,10 @@ def difference(found: Path, wanted: Path) -> float:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same trainings in one process, one of them stopped and gone on with."""
+    """The same trainings in one process."""
     folder = tmp_path_factory.mktemp("alone")
     for way in joint_training.CURVES:
         digit_curves.train(way, folder / f"{way}.npz")
-    for stop in (21, None):
-        digit_curves.train(digit_curves.GOES_ON, folder / "only one.npz", stop)
     return folder
 
 
@@ -148,18 +146,14 @@ def test_two_processes_with_whole_parts_compute_the_same_bits_as_one(joint: Path
 
 
 def test_two_processes_go_on_with_what_one_has_begun(joint: Path, alone: Path) -> None:
-    path = joint / "begun by one.npz"
-    assert difference(path, alone / "only one.npz") < 1e-12
-    # a state is kept in single precision
-    assert difference(path, alone / f"{digit_curves.GOES_ON}.npz") < 1e-6
+    assert difference(joint / "begun by one.npz", alone / f"{digit_curves.GOES_ON}.npz") < 1e-12
 
 
 def test_one_process_goes_on_with_what_two_have_begun(joint: Path) -> None:
     path = joint / "begun by two.npz"
     assert WeightsFile.load(path).about["step"] == 20
     digit_curves.train(digit_curves.GOES_ON, path)
-    assert difference(path, joint / "only two.npz") < 1e-12
-    assert difference(path, joint / f"{digit_curves.GOES_ON}.npz") < 1e-6
+    assert difference(path, joint / f"{digit_curves.GOES_ON}.npz") < 1e-12
 
 
 @pytest.mark.slow
@@ -176,7 +170,7 @@ def test_a_training_that_is_killed_is_gone_on_with_by_another_number(
     finish(start(several(then, digit_curves.__name__, tmp_path, way)))
     found = difference(path, whole / path.name)
     print(found)
-    assert found < 1e-6  # a state is kept in single precision
+    assert found < 1e-11
 
 
 # --- what cannot be
