@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,17 @@ class WeightsFile:
         """Read a file; WeightsError when it is missing, of another version or malformed."""
         try:
             # opened here: numpy does not close a broken archive
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            opened = path.open("rb")
+        except OSError as error:
+            raise WeightsError(f"{path} is no usable file of weights: {error}") from error
+        with opened:
+            return cls.read(opened, path)
+
+    @classmethod
+    def read(cls, opened: BinaryIO, path: Path) -> WeightsFile:
+        """Read what a file holds; WeightsError, which names the path, as in `load`."""
+        try:
+            with np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             document = json.loads(bytes(arrays.pop(_ABOUT)))
         except _UNREADABLE as error:

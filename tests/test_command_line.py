@@ -13,13 +13,13 @@ DEVICE = {
 SESSION = DEVICE | {"--precision", "--rounds", "--calibrate", "--inline", "--energy"}
 TRAINING = {
     "--epochs", "--batch-size", "--learning-rate", "--augment", "--accelerator", "--threads",
-    "--checkpoint-every", "--mixed-precision", "--seed", "-q", "--quiet",
+    "--accumulate", "--checkpoint-every", "--mixed-precision", "--seed", "-q", "--quiet",
 }  # fmt: skip
 COMMANDS = {
     "search": TRAINING
     | {"method", "--space", "--data", "--evaluator", "--out", "--table", "--evaluations", "--held-out"}
     | {"--context", "--fine-tune-steps", "--sampling", "--distillation", "--shared-epochs", "--json"}
-    | {"--latency", "--budget", "--set", "--fleet"},
+    | {"--latency", "--budget", "--set", "--fleet", "--paths-per-part"},
     "train": TRAINING | {"--space", "--arch", "--data", "--search", "--out", "--json"},
     "evaluate": {"onnx", "--data", "--split", "-q", "--quiet", "--json"},
     "bench": SESSION

@@ -29,7 +29,15 @@ training_options = together(
         type=click.IntRange(2),
         default=64,
         show_default=True,
-        help="Images a step learns from.",
+        help="Images a step learns from, over all processes.",
+    ),
+    click.option(
+        "--accumulate",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Parts that a step's images go through the network in, one after another, for less memory; each "
+        "part has batch statistics of its own.",
     ),
     click.option(
         "--learning-rate",
@@ -120,8 +128,8 @@ METHODS = (
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for scores.json, evaluations.jsonl, supernet.npz, result.json.  [default: search; with "
-    "--evaluator nothing is written]",
+    help="Folder for scores.json, evaluations.jsonl, supernet.npz, supernet.losses.jsonl, result.json.  "
+    "[default: search; with --evaluator nothing is written]",
 )
 @click.option(
     "--table",
@@ -162,6 +170,11 @@ METHODS = (
     default="fair",
     show_default=True,
     help="fair: every candidate of a layer is trained equally often.",
+)
+@click.option(
+    "--paths-per-part",
+    is_flag=True,
+    help="Each part of a step takes a path of its own; with --accumulate N, that is each of N processes.",
 )
 @click.option(
     "--distillation",
@@ -260,7 +273,7 @@ def _settings(texts: tuple[str, ...]) -> dict[str, str]:
     type=click.Path(path_type=Path),
     default=Path("trained"),
     show_default=True,
-    help="Folder for network.onnx and weights.npz.",
+    help="Folder for network.onnx, weights.npz and weights.losses.jsonl.",
 )
 @training_options
 @json_option
@@ -278,8 +291,9 @@ def train(
     Interrupted, the same command goes on.
 
     \b
-    Example:
+    Examples:
       hwprofile train --space digits --arch 1,1,2,1,2,1 --data digits --out net
+      torchrun --nproc-per-node 2 -m hwprofile train --space cifar-tiny --arch 1,1,1,1,1,1 --data mine.npz
     """
     from hwprofile.learning.network_training import run_training
 

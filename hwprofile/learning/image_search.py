@@ -22,6 +22,8 @@ from ponas_core.searches.padnas import PadNas
 from ponas_core.searches.settings import SettingError, settings_of, with_settings
 from ponas_core.verification import binomial_sd
 
+CHOOSING_PATHS = ("ddpnas", "padnas", "proxyless")
+"""Searches that train and choose in turns."""
 EVALUATIONS = 96
 USUAL_ACCURACY = 90.0
 """Per cent; what the noise of an evaluation is taken from, where a search asks for it."""
@@ -89,6 +91,8 @@ class ImageSearch:
         return None if learned is None else self._left(search, pool, folder, learned)
 
     def _search(self) -> Any:
+        if self.options["paths_per_part"] and self.method in CHOOSING_PATHS:
+            raise BadInput(f"{self.method} chooses the path of each step itself: leave --paths-per-part away")
         method = ProxylessSettings if self.method == "proxyless" else METHODS[self.method]
         if self.method in ("proxyless", "ddpnas") and self.evaluations is not None:
             raise BadInput(

@@ -41,6 +41,8 @@ def learning_of(space: SearchSpace, data_name: str, options: Mapping[str, Any]) 
         recipe = TrainingRecipe(
             epochs=options["epochs"],
             batch=options["batch_size"],
+            accumulate=options["accumulate"],
+            paths_per_part=options.get("paths_per_part", False),
             learning_rate=options["learning_rate"],
             sampling=options.get("sampling", "fair"),
             distillation=options.get("distillation", 0.0),

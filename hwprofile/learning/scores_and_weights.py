@@ -160,6 +160,7 @@ class ScoresAndWeights:
         recipe = TrainingRecipe(
             epochs=self.fine_tune,
             batch=int(told["batch"]),
+            accumulate=int(told.get("accumulate", 1)),
             learning_rate=FINE_TUNING_RATE * float(told["learning_rate"]),
             augmentation=Augmentation.usual(space.shape_in.channels, space.shape_in.height),
             seed=int(told["seed"]),

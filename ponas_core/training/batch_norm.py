@@ -8,7 +8,7 @@ ECCV 2020, as released; BigNAS, Yu et al., ECCV 2020).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -45,7 +45,7 @@ def estimate_statistics(
 ) -> None:
     """Set the running statistics of every convolution to the mean over the batches that go through it.
 
-    A convolution that no batch goes through keeps those that it has.
+    Each process estimates for itself. A convolution that no batch goes through keeps those that it has.
 
     Args:
         module: holds the convolutions; its mode is restored.
@@ -67,7 +67,7 @@ def estimate_statistics(
 def _averaging(module: nn.Module) -> Iterator[None]:
     """Training mode in which running statistics become the plain mean over batches, old ones forgotten."""
     parts, training = convolutions(module), module.training
-    before = [(part.frozen, part.momentum) for part in parts]
+    before = [(part.frozen, part.momentum, part.joint) for part in parts]
     seen = dict.fromkeys(parts, 0)
 
     def weigh(part: nn.Module, _: object) -> None:
@@ -80,6 +80,8 @@ def _averaging(module: nn.Module) -> Iterator[None]:
 
     hooks = [part.register_forward_pre_hook(weigh) for part in parts]
     freeze(module, frozen=False)
+    for part in parts:
+        part.joint = False
     module.train()
     try:
         yield
@@ -87,8 +89,8 @@ def _averaging(module: nn.Module) -> Iterator[None]:
         module.train(training)
         for hook in hooks:
             hook.remove()
-        for part, (frozen, momentum) in zip(parts, before, strict=True):
-            part.frozen, part.momentum = frozen, momentum
+        for part, (frozen, momentum, joint) in zip(parts, before, strict=True):
+            part.frozen, part.momentum, part.joint = frozen, momentum, joint
 
 
 @contextmanager
@@ -103,6 +105,21 @@ def untracked(module: nn.Module) -> Iterator[None]:
     finally:
         for part, tracking in zip(parts, before, strict=True):
             part.tracking = tracking
+
+
+@contextmanager
+def jointly(parts: Sequence[ConvolutionModule], *, joint: bool) -> Iterator[None]:
+    """Let batches that pass meanwhile be parts of one, which all processes send together, or not."""
+    if not joint:
+        yield
+        return
+    for part in parts:
+        part.joint = True
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.joint = False
 
 
 def freeze(module: nn.Module, *, frozen: bool = True) -> None:

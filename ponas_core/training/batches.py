@@ -108,13 +108,25 @@ def _order(images: int, seed: int, epoch: int) -> NDArray[np.intp]:
     return np.random.default_rng([seed, epoch]).permutation(images).astype(np.intp)
 
 
-def augment(x: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Shift, mirror and cut out at random, on the device of `x` (batch, C, H, W)."""
+def augment(
+    x: Tensor, how: Augmentation, generator: torch.Generator, part: tuple[int, NDArray[np.intp]] | None = None
+) -> Tensor:
+    """Shift, mirror and cut out at random, on the device of `x` (batch, C, H, W).
+
+    Args:
+        x: images.
+        how: what is done to them.
+        generator: what is drawn from.
+        part: where `x` is a part of a larger batch, its size and the positions of `x` in it: what is drawn
+            for an image is the same whoever holds it.
+    """
     batch, _, height, width = x.shape
     device = x.device
+    drawn_for, places = (batch, None) if part is None else (part[0], torch.from_numpy(part[1]).to(device))
 
     def draw(highest: int) -> Tensor:
-        return torch.randint(highest, (batch, 1, 1), generator=generator, device=device)
+        drawn = torch.randint(highest, (drawn_for, 1, 1), generator=generator, device=device)
+        return drawn if places is None else drawn[places]
 
     if how.shift or how.flip:
         rows = torch.arange(height, device=device).view(1, -1, 1) + draw(2 * how.shift + 1)

@@ -69,6 +69,7 @@ def gate_gradients(
     *,
     stored: bool,
     mixed_precision: bool = False,
+    weight: float = 1.0,
 ) -> tuple[Tensor, list[Tensor]]:
     """Cross entropy of a batch along the active path, and its gradient in the gates of all sampled ops.
 
@@ -82,6 +83,7 @@ def gate_gradients(
         stored: whether all sampled ops run in the forward pass, for plain automatic differentiation, which
             keeps everything in memory.
         mixed_precision: bfloat16 where it is safe.
+        weight: what everything is multiplied with: the share of these images in a larger batch.
 
     Returns:
         The cross entropy, and for each layer dL/dg_j by position in `sampled`, float64 on the processor; 0
@@ -100,7 +102,7 @@ def gate_gradients(
                 draw, gate = draws[place], gates[place]
                 blocks = [supernet.block(layer, op) for op in draw.sampled]
                 x = _through(x, blocks, draw.active, gate, stored, mixed_precision)
-            loss = functional.cross_entropy(x.float() if mixed_precision else x, labels)
+            loss = functional.cross_entropy(x.float() if mixed_precision else x, labels) * weight
         learning = [gate for gate in gates if gate.requires_grad]
         found = iter(torch.autograd.grad(loss, learning) if learning else ())
     return loss.detach(), [next(found) if gate.requires_grad else torch.zeros_like(gate) for gate in gates]

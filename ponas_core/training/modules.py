@@ -27,6 +27,7 @@ from ponas_core.operators import (
     Recipe,
     SqueezeExcite,
 )
+from ponas_core.training.joint_batch_norm import joint_batch_norm
 from ponas_core.weights import Weights
 
 RUNNING_MOMENTUM = 0.1
@@ -52,6 +53,7 @@ class ConvolutionModule(nn.Module):
         momentum: weight of a batch in the running statistics.
         frozen: whether running statistics are used, and left alone, in training too.
         tracking: whether batches that are normalised by their own statistics move the running ones.
+        joint: whether a batch's statistics are those of all processes' images.
     """
 
     weight: nn.Parameter
@@ -61,7 +63,7 @@ class ConvolutionModule(nn.Module):
     def __init__(self, operator: Convolution) -> None:
         super().__init__()
         self.operator = operator
-        self.momentum, self.frozen, self.tracking = RUNNING_MOMENTUM, False, True
+        self.momentum, self.frozen, self.tracking, self.joint = RUNNING_MOMENTUM, False, True, False
         self.weight = nn.Parameter(torch.empty(operator.weight_shape))
         self.gamma = nn.Parameter(torch.ones(operator.channels_out))
         self.beta = nn.Parameter(torch.zeros(operator.channels_out))
@@ -74,10 +76,12 @@ class ConvolutionModule(nn.Module):
         x = functional.conv2d(x, self.weight, None, kind.stride, kind.kernel // 2, 1, kind.groups)
         batch_statistics = self.training and not self.frozen
         running = self.tracking or not batch_statistics
-        x = functional.batch_norm(
-            x, self.mean if running else None, self.variance if running else None, self.gamma, self.beta,
-            batch_statistics, self.momentum, BATCH_NORM_EPSILON,
-        )  # fmt: skip
+        mean, variance = (self.mean, self.variance) if running else (None, None)
+        rest = (self.momentum, BATCH_NORM_EPSILON)
+        if batch_statistics and self.joint:
+            x = joint_batch_norm(x, mean, variance, self.gamma, self.beta, *rest)
+        else:
+            x = functional.batch_norm(x, mean, variance, self.gamma, self.beta, batch_statistics, *rest)
         return ACTIVATIONS[kind.activation](x)
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,11 +41,12 @@ from ponas_core.path_logits import PathLogits
 from ponas_core.proxyless import ProxylessSettings
 from ponas_core.samplers import PathOf, sampler
 from ponas_core.training import processes
-from ponas_core.training.batch_norm import untracked
+from ponas_core.training.batch_norm import jointly, untracked
 from ponas_core.training.batches import DeviceImages, Epochs
 from ponas_core.training.gates import gate_gradients
 from ponas_core.training.networks import Supernet
 from ponas_core.training.recipe import TrainingRecipe
+from ponas_core.training.sharing import Sharing
 from ponas_core.training.trainer import MOMENTUM, Trainer, TrainingError
 
 BASELINE = MOMENTUM + "baseline"
@@ -69,8 +70,9 @@ class ProxylessTrainer(Trainer):
         cost: additive cost of the space; None with settings without a target.
 
     Raises:
-        TrainingError: there are more processes than images of a step, or no step learns the architecture.
-        ValueError: settings, cost and space do not go together.
+        TrainingError: there are more parts or processes than images of a step, or no step learns the
+            architecture.
+        ValueError: settings, recipe, cost and space do not go together.
     """
 
     def __init__(
@@ -83,14 +85,16 @@ class ProxylessTrainer(Trainer):
         cost: CostTable | None = None,
     ) -> None:
         super().__init__(supernet, training, recipe)
+        if recipe.paths_per_part:
+            raise ValueError("ProxylessNAS trains one path a step: leave --paths-per-part away")
         self.supernet, self.validation, self.settings, self.cost = supernet, validation, settings, cost
         _check_cost(supernet, settings, cost)
         size = min(settings.validation_batch or recipe.batch, len(validation))
         self.validation_order = Epochs(len(validation), size, recipe.seed)
-        if size < processes.world():
-            raise TrainingError(
-                f"{processes.world()} processes cannot share {size} validation images: start fewer"
-            )
+        try:
+            self.validation_sharing = Sharing.here(size, recipe.accumulate)
+        except ValueError as error:
+            raise TrainingError(f"validation images: {error}") from error
         alone = settings.warmup_epochs + settings.weights_only_epochs
         self._first_search = settings.warmup_epochs * self.order.steps
         self._first_architecture = alone * self.order.steps
@@ -155,37 +159,42 @@ class ProxylessTrainer(Trainer):
         Raises:
             TrainingError: the gradient is not finite.
         """
-        pairs: Sequence[Draw] | None = None
-        if self.settings.gradient == "reinforce":
-            gradients = self._from_rewards(step, number)
-        else:
-            two = self.settings.gradient == "two"
-            draw = draw_pairs if two else draw_among_all
-            draws = draw(self.logits, self._drawn(step, _ARCHITECTURE))
-            pairs = draws if two else None
-            gradients = self._through_gates(draws, number)
+        with jointly(self._convolutions, joint=self.validation_sharing.joint):
+            gradients, pairs = self._architecture_gradients(step, number)
         if not all(np.isfinite(gradient).all() for gradient in gradients):
             raise self.diverged("the gradient of the architecture is")
         self.paths.step(gradients, self.rate, number, pairs)
 
-    def _images(self, number: int) -> tuple[tuple[Tensor, Tensor], float]:
-        """This process's part of a step's validation images, and the weight that makes all images equal."""
+    def _architecture_gradients(self, step: int, number: int) -> tuple[list[Floats], Sequence[Draw] | None]:
+        """Gradients in the logits, and the pairs of ops that they are about in two-path mode."""
+        if self.settings.gradient == "reinforce":
+            return self._from_rewards(step, number), None
+        two = self.settings.gradient == "two"
+        draw = draw_pairs if two else draw_among_all
+        draws = draw(self.logits, self._drawn(step, _ARCHITECTURE))
+        return self._through_gates(draws, number), draws if two else None
+
+    def _images(self, number: int) -> Iterator[tuple[tuple[Tensor, Tensor], float]]:
+        """This process's parts of a step's validation images, and their shares of it."""
         everyones = self.validation_order(number - 1)
-        indexes = everyones[processes.rank() :: processes.world()]
-        return self.validation.batch(indexes), len(indexes) * processes.world() / len(everyones)
+        for part in self.validation_sharing.passes():
+            yield self.validation.batch(everyones[part.places]), part.weight
 
     def _through_gates(self, draws: Sequence[Draw], number: int) -> list[Floats]:
         """Gradient of cross entropy and expected cost in the logits."""
-        images, share = self._images(number)
-        loss, gates = gate_gradients(
-            self.supernet,
-            images,
-            draws,
-            stored=self.settings.gradient == "full",
-            mixed_precision=self.recipe.mixed_precision,
-        )
-        everything = torch.cat([loss.double().cpu().view(1), *gates]).to(self.data.device) * share
-        processes.average([everything])
+        everything = torch.zeros(1 + sum(len(draw.sampled) for draw in draws), dtype=torch.float64)
+        for images, share in self._images(number):
+            loss, gates = gate_gradients(
+                self.supernet,
+                images,
+                draws,
+                stored=self.settings.gradient == "full",
+                mixed_precision=self.recipe.mixed_precision,
+                weight=share,
+            )
+            everything += torch.cat([loss.double().cpu().view(1), *gates])
+        everything = everything.to(self.data.device)
+        processes.add_up([everything])
         cross_entropy, *slopes = everything.tolist()
         coupled = self.settings.coupled(cross_entropy, self.expected_cost)
         flat = iter(coupled.by_cross_entropy * np.array(slopes))
@@ -213,12 +222,13 @@ class ProxylessTrainer(Trainer):
     @torch.no_grad()
     def _accuracies(self, networks: Sequence[tuple[int, ...]], number: int) -> list[float]:
         """Share of a validation batch that each network has right, 0 to 1."""
-        (x, labels), share = self._images(number)
         device, mixed = self.data.device, self.recipe.mixed_precision
+        found = torch.zeros(len(networks), dtype=torch.float64, device=device)
         with untracked(self.supernet), torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            right = [(self.supernet(x, path).argmax(1) == labels).double().mean() for path in networks]
-        found = torch.stack(right) * share
-        processes.average([found])
+            for (x, labels), share in self._images(number):
+                right = [(self.supernet(x, path).argmax(1) == labels).double().mean() for path in networks]
+                found += torch.stack(right) * share
+        processes.add_up([found])
         return [float(accuracy) for accuracy in found.tolist()]
 
     def state(self) -> dict[str, NDArray[Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from ponas_core.samplers import Sampling
 from ponas_core.training.batches import Augmentation
@@ -18,6 +19,9 @@ class TrainingRecipe:
     Attributes:
         epochs: times that every image is seen.
         batch: images of one step, over all processes.
+        accumulate: parts that a step's images go through the network in, one after another, each with batch
+            statistics of its own; the weights learn from all of them together.
+        paths_per_part: whether every part of a step takes a path of a supernet of its own.
         learning_rate: highest one; a linear warm-up leads to it, a half cosine down to nothing.
         warmup: share of the steps that warm up.
         momentum: of SGD.
@@ -36,6 +40,8 @@ class TrainingRecipe:
 
     epochs: int = 30
     batch: int = 128
+    accumulate: int = 1
+    paths_per_part: bool = False
     learning_rate: float = 0.1
     warmup: float = 0.05
     momentum: float = 0.9
@@ -53,10 +59,22 @@ class TrainingRecipe:
         """Raise ValueError for numbers that no training can have."""
         if self.epochs < 1 or self.batch < 2 or not 0 <= self.shared_epochs <= self.epochs:
             raise ValueError("at least 1 epoch, 2 images a batch, and no more shared epochs than epochs")
+        if self.accumulate < 1 or self.batch < 2 * self.accumulate:
+            raise ValueError(f"{self.batch} images of a step have no {self.accumulate} parts of at least 2")
+        if self.paths_per_part and self.accumulate == 1:
+            raise ValueError("paths for each part of a step need several parts: --accumulate 2 or more")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"a learning rate is above 0, got {self.learning_rate}")
         if not 0 <= self.distillation <= 1:
             raise ValueError(f"distillation is a share from 0 to 1, got {self.distillation}")
+
+    def notes(self) -> dict[str, Any]:
+        """As JSON values or tuples of them.
+
+        What came later is told only where it is used, so that older files are still known.
+        """
+        later = {"accumulate": 1, "paths_per_part": False}
+        return {name: value for name, value in asdict(self).items() if (name, value) not in later.items()}
 
     def rate_at(self, step: int, steps: int) -> float:
         """Learning rate of a step: linear warm-up, then half a cosine."""

@@ -1,17 +1,17 @@
 """Training, step by step: of one network, or of a supernet along one path a step.
 
 Everything random at a step follows from the seed and the step's number. So a state is weights, momenta and a
-number, and a training that goes on from a saved state does what it would have done.
+number, and a training that goes on from a saved state does what it would have done, with any number of
+processes: what a step computes differs between numbers of them by the rounding of sums only.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,17 +22,20 @@ from torch.nn import functional
 from ponas_core.network_weights import Arrays
 from ponas_core.samplers import PathOf, largest_path, sampler
 from ponas_core.training import processes
-from ponas_core.training.batch_norm import estimate_statistics, freeze
+from ponas_core.training.batch_norm import estimate_statistics, freeze, jointly
 from ponas_core.training.batches import DeviceImages, Epochs, augment
-from ponas_core.training.modules import arrays, place, set_weights
+from ponas_core.training.joint_batch_norm import widened
+from ponas_core.training.modules import arrays, convolutions, place, set_weights
 from ponas_core.training.networks import Network, Supernet
 from ponas_core.training.recipe import TrainingRecipe
+from ponas_core.training.sharing import Pass, Sharing
 from ponas_core.weights import GivenWeights
 
+_Path: TypeAlias = tuple[int, ...] | None
 MOMENTUM = "momentum:"
 """Begins the names of momenta in a state."""
 CHECK_EVERY = 20
-"""Steps between two looks at the loss; a look makes a GPU wait."""
+"""Steps between two looks at their losses; a look makes a GPU wait."""
 SHARED_PASSES = 200
 """Batches along random paths that the shared statistics are estimated from."""
 
@@ -48,7 +51,7 @@ class Progress:
     Attributes:
         step: steps done.
         steps: steps in all.
-        loss: of the last batch that was looked at; None before the first.
+        loss: of the last step that was looked at, the mean over its images in all processes; None before.
     """
 
     step: int
@@ -64,35 +67,46 @@ class Trainer:
         data: training images.
         recipe: how.
 
+    Attributes:
+        step: steps done.
+        steps: steps in all.
+        losses: steps, counted from 1, and their losses, each the mean over all images of its step; of those
+            since the training was begun or restored, as far as they were looked at.
+
     Raises:
-        TrainingError: there are more processes than images of a step.
+        TrainingError: there are more parts or processes than images of a step.
     """
 
     def __init__(self, model: Network | Supernet, data: DeviceImages, recipe: TrainingRecipe) -> None:
         self.model, self.data, self.recipe = model, data, recipe
         place(model, data.device)
         self.order = Epochs(len(data), min(recipe.batch, len(data)), recipe.seed)
-        if self.order.batch < processes.world():
-            raise TrainingError(
-                f"{processes.world()} processes cannot share steps of {self.order.batch} images: start fewer "
-                "or give a larger --batch-size"
-            )
+        try:
+            self.sharing = Sharing.here(self.order.batch, recipe.accumulate)
+        except ValueError as error:
+            raise TrainingError(f"{error} or give a larger --batch-size") from error
         self.steps = recipe.epochs * self.order.steps
         self.step = 0
-        self.loss: float | None = None
-        self._last: Tensor | None = None
+        self.losses: list[tuple[int, float]] = []
+        self._unread: list[Tensor] = []
         self.path_of: PathOf | None = None
         self._largest: tuple[int, ...] = ()
         if isinstance(model, Supernet):
             self.path_of = sampler(model.space, recipe.sampling, recipe.seed)
             self._largest = largest_path(model.space)
-        self._parameters = list(model.parameters())  # a walk through all modules, too long for every step
+        # walks through all modules are too long for every step
+        self._parameters, self._convolutions = list(model.parameters()), convolutions(model)
         self.optimizer = _optimizer(model, recipe)
+
+    @property
+    def loss(self) -> float | None:
+        """The last one that was looked at; None where none was."""
+        return self.losses[-1][1] if self.losses else None
 
     @property
     def about(self) -> dict[str, Any]:
         """What the training's state depends on beside its data, as JSON values or tuples of them."""
-        return {"recipe": dataclasses.asdict(self.recipe), "steps": self.steps}
+        return {"recipe": self.recipe.notes(), "steps": self.steps}
 
     def run(self, stop: int | None = None) -> Iterator[Progress]:
         """Train up to step `stop` (default: the last), telling where it stands after each step.
@@ -107,7 +121,7 @@ class Trainer:
                 if isinstance(self.model, Supernet):
                     share_statistics(self.model, self.data, self.order, self._path_of_statistics())
                 freeze(self.model)
-            self._last = self._learn(step)
+            self._unread.append(self._learn(step))
             self.step = step + 1
             if self.step % CHECK_EVERY == 0 or self.step == self.steps:
                 self.check()
@@ -124,51 +138,81 @@ class Trainer:
         return sampler(self.model.space, "fair", self.recipe.seed)
 
     def _learn(self, step: int) -> Tensor:
+        """One step of the weights; its loss, the mean over all images in all processes."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(step, self.steps)
-        everyones = self.order(step)
-        indexes = everyones[processes.rank() :: processes.world()]
-        x, labels = self.data.batch(indexes)
-        draw = generator_at(self.recipe.seed, step, self.data.device)
-        x = augment(x, self.recipe.augmentation, draw).contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.data.device.type, torch.bfloat16, enabled=self.recipe.mixed_precision):
-            loss = self._loss(x, labels, step)
-        # every image weighs the same, also where one process has one more
-        share = loss * (len(indexes) * processes.world() / len(everyones))
-        share.backward()  # type: ignore[no-untyped-call]  # torch leaves this one without types
-        learned = [part for part in self._parameters if part.grad is not None]
-        processes.average(part.grad for part in learned if part.grad is not None)
-        nn.utils.clip_grad_norm_(learned, self.recipe.largest_gradient)
+        paths = self._paths(step)
+        loss = torch.zeros((), dtype=self._parameters[0].dtype, device=self.data.device)
+        with jointly(self._convolutions, joint=self.sharing.joint):
+            for part in self.sharing.passes():
+                loss += self._through(part, step, paths[part.part])
+        gradients = self._gradients(paths)
+        # one exchange for all that has a gradient, and the loss with it
+        processes.add_up([*gradients.values(), loss])
+        nn.utils.clip_grad_norm_(gradients.keys(), self.recipe.largest_gradient)
         self.optimizer.step()
-        return loss.detach()
+        return loss
 
-    def _loss(self, x: Tensor, labels: Tensor, step: int) -> Tensor:
+    def _paths(self, step: int) -> list[_Path]:
+        """Which path each part of a step takes; None where there is but one."""
+        parts = self.recipe.accumulate
+        if self.path_of is None:
+            return [None] * parts
+        if self.recipe.paths_per_part:
+            return [self.path_of(step * parts + part) for part in range(parts)]
+        return [self.path_of(step)] * parts
+
+    def _through(self, part: Pass, step: int, path: _Path) -> Tensor:
+        """Send images forth and back; what they add to the loss of their step."""
+        x, labels = self.data.batch(self.order(step)[part.places])
+        draw = generator_at(self.recipe.seed, step, self.data.device)
+        x = augment(x, self.recipe.augmentation, draw, (self.sharing.images, part.places))
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.data.device.type, torch.bfloat16, enabled=self.recipe.mixed_precision):
+            loss = self._loss(x, labels, path)
+        share = loss * part.weight  # every image weighs the same, whoever has one more
+        share.backward()  # type: ignore[no-untyped-call]  # torch leaves this one without types
+        return share.detach()
+
+    def _gradients(self, paths: Sequence[_Path]) -> dict[nn.Parameter, Tensor]:
+        """What learns from a step, in all processes alike, and its gradient from this process's images."""
+        if self.recipe.paths_per_part and isinstance(self.model, Supernet):
+            # blocks that only other processes' paths go through
+            blocks = {block for path in paths if path is not None for block in self.model.path(path)}
+            for parameter in (parameter for block in blocks for parameter in block.parameters()):
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+        return {part: part.grad for part in self._parameters if part.grad is not None}
+
+    def _loss(self, x: Tensor, labels: Tensor, path: _Path) -> Tensor:
         smoothing, share = self.recipe.label_smoothing, self.recipe.distillation
-        if self.path_of is None or not isinstance(self.model, Supernet):
-            return functional.cross_entropy(self.model(x).float(), labels, label_smoothing=smoothing)
-        logits = self.model(x, self.path_of(step)).float()
+        if path is None or not isinstance(self.model, Supernet):
+            return functional.cross_entropy(widened(self.model(x)), labels, label_smoothing=smoothing)
+        logits = widened(self.model(x, path))
         loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         if not share:
             return loss
         # the largest path learns from the labels, and the sampled one from it (BigNAS, section 3.1)
-        largest = self.model(x, self._largest).float()
+        largest = widened(self.model(x, self._largest))
         soft = functional.softmax(largest.detach(), 1)
         distilled = functional.cross_entropy(logits, soft)
         own = functional.cross_entropy(largest, labels, label_smoothing=smoothing)
         return (1 - share) * loss + share * distilled + own
 
     def check(self) -> None:
-        """Look at the last batch's loss; all processes do so together.
+        """Look at the losses of the last steps, which are the same in all processes.
 
         Raises:
-            TrainingError: it is not finite, in any process.
+            TrainingError: one is not finite.
         """
-        if self._last is None:
+        if not self._unread:
             return
-        self.loss = float(self._last.item())
-        if processes.together(not math.isfinite(self.loss), self.data.device):
+        found: list[float] = torch.stack(self._unread).tolist()
+        self._unread.clear()
+        if not all(map(math.isfinite, found)):
             raise self.diverged("the loss is")
+        self.losses += enumerate(found, self.step - len(found) + 1)
 
     def diverged(self, what: str) -> TrainingError:
         """What to tell when something is not finite any more."""
@@ -206,7 +250,7 @@ class Trainer:
                 momentum = torch.empty_like(parameter.detach())  # lies in memory as it did
                 momentum.copy_(torch.from_numpy(np.array(state[MOMENTUM + name])))
                 self.optimizer.state[parameter]["momentum_buffer"] = momentum
-        self.step, self.loss, self._last = step, None, None
+        self.step, self.losses, self._unread = step, [], []
 
 
 def share_statistics(supernet: Supernet, data: DeviceImages, order: Epochs, path_of: PathOf) -> None:
@@ -234,6 +278,6 @@ def _optimizer(model: nn.Module, recipe: TrainingRecipe) -> torch.optim.SGD:
 
 
 def generator_at(seed: int, step: int, device: torch.device) -> torch.Generator:
-    """What a step draws from, in this process."""
-    numbers = np.random.SeedSequence([seed, step, processes.rank()]).generate_state(1, np.uint64)
+    """What a step draws from, in all processes alike."""
+    numbers = np.random.SeedSequence([seed, step, 0]).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(numbers[0] >> np.uint64(1)))

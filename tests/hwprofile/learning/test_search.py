@@ -138,6 +138,7 @@ def test_a_folder_of_another_search_is_refused(
         ["--table", "progressive"],
         ["--table", "progressive", "--fine-tune-steps", "2", "--context", "largest"],
         ["--table", "fitted", "--shared-epochs", "0"],
+        ["--accumulate", "2", "--paths-per-part"],
         ["--table", "fitted", "--sampling", "uniform", "--distillation", "0.5"],
     ],
     ids=" ".join,
@@ -261,6 +262,9 @@ def test_known_accuracies_fill_a_table_without_training(home: Path, tmp_path: Pa
         (["search", "ponas", "--space", "digits", "--data", "none"], 1, "does not exist"),
         (["search", "ponas", *DIGITS, "--epochs", "1", "--shared-epochs", "2"], 2, "shared"),
         (["search", "ponas", *DIGITS, "--fine-tune-steps", "1"], 1, "progressive"),
+        (["search", "ponas", *DIGITS, "--accumulate", "40"], 2, "no 40 parts"),
+        (["search", "ponas", *DIGITS, "--paths-per-part"], 2, "several parts"),
+        (["search", "ddpnas", *DIGITS, "--paths-per-part"], 2, "the path of each step itself"),
         (["train", "--space", "digits", "--arch", "9", "--data", "digits"], 1, "names 1 blocks"),
         (["train", "--space", "digits", "--arch", "1,1,1,1,1,1"], 2, "give --data"),
         (["evaluate", "none.onnx", "--data", "digits"], 1, "cannot read"),
@@ -288,7 +292,9 @@ def test_a_training_that_goes_astray_says_so_and_keeps_nothing_broken(space: Pat
     assert not (out / "supernet.npz").exists()
 
 
-def test_two_processes_train_one_supernet_and_the_first_fills_the_table(space: Path, tmp_path: Path) -> None:
+def test_two_processes_train_one_supernet_and_the_first_fills_the_table(
+    space: Path, found: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     search = ["-m", "hwprofile", "search", "ponas", "--space", str(space), *QUICK, *TABLE, "--json"]
@@ -298,6 +304,13 @@ def test_two_processes_train_one_supernet_and_the_first_fills_the_table(space: P
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)  # one answer, not two
     assert told["provenance"]["weights"] == WeightsFile.load(out / "supernet.npz").digest
+    ours, one = (
+        [json.loads(line)["loss"] for line in (folder / "supernet.losses.jsonl").read_text().splitlines()]
+        for folder in (out, found)
+    )
+    assert len(ours) == len(one) == 68
+    # the first steps of one process; later ones too but for roundings, which grow
+    assert ours[:8] == pytest.approx(one[:8], rel=1e-4)
 
 
 def test_a_data_set_of_ones_own_is_searched_from_python(space: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ponas_core.training.networks import Network, Supernet
 from ponas_core.training.proxyless_trainer import ProxylessTrainer
 from ponas_core.training.trainer import MOMENTUM, Progress, Trainer, TrainingError
 from ponas_core.training.training_file import TrainingFile
+from tests.ponas_core.training import digit_curves
 from tests.ponas_core.training.toys import (
     BARE,
     CPU,
@@ -33,17 +34,32 @@ from tests.ponas_core.training.toys import (
 
 SUPERNET: dict[str, Any] = {"epochs": 12, "shared_epochs": 2}
 GRADIENTS: tuple[Gradient, ...] = ("two", "full", "reinforce")
-STEP: dict[str, Any] = {"epochs": 1, "augmentation": PLAIN, "largest_gradient": 1e9}
+STEP: dict[str, Any] = {"epochs": 1, "augmentation": PLAIN, "largest_gradient": 1e9, "batch": 15}
+STEPS: dict[str, dict[str, Any]] = {
+    "bare": {},
+    "frozen": {"shared_epochs": 1},
+    "by the batch": {},
+    "by the batch, augmented": {"augmentation": recipe().augmentation},
+    "three parts": {"accumulate": 3},
+    "two paths": {"accumulate": 2, "paths_per_part": True},
+    "three paths": {"accumulate": 3, "paths_per_part": True, "distillation": 0.5},
+}
+"""Steps of 15 images, eight of which are seen by one process and seven by the other."""
+
+CURVES = (digit_curves.GOES_ON, "a path for each of two parts")
 
 
 def one_step(name: str) -> Arrays:
-    """The gradients of one step, all images of which are seen by one process or another."""
+    """The gradients of one step."""
+    changes = STEP | STEPS[name]
     if name == "bare":
         images = on_cpu(toy_images(15, shape=BARE.shape_in))
-        training = Trainer(Network(BARE.architecture([1]), DrawnWeights()), images, recipe(**STEP, batch=15))
-    else:  # statistics are frozen from the first step on
+        training = Trainer(Network(BARE.architecture([1]), DrawnWeights()), images, recipe(**changes))
+    elif name == "frozen":
         model = Network(TOY.architecture((1, 2, 1)), DrawnWeights())
-        training = trainer(model, toy_images(15), **STEP, batch=15, shared_epochs=1)
+        training = trainer(model, toy_images(15), **changes)
+    else:
+        training = trainer(Supernet(TOY, DrawnWeights()), toy_images(15), **changes)
     list(training.run())
     return {
         name: parameter.grad.contiguous().numpy()
@@ -69,9 +85,9 @@ def search(gradient: Gradient) -> ProxylessTrainer:
 
 
 def one_architecture_step(gradient: Gradient) -> Arrays:
-    """The logits and their squared gradients after one step, no statistics of a batch."""
+    """The logits and their squared gradients after one step, normalised by the batch."""
     training = search(gradient)
-    training.model.eval()
+    training.model.train()
     training.learn_architecture(0, 1)
     return training.paths.state(TOY, MOMENTUM)
 
@@ -85,12 +101,21 @@ def crash(progress: Progress) -> None:
         raise Stopped
 
 
-def too_many() -> str:
+def refused(path: Path = Path("/none"), images: int = 64, **changes: Any) -> str:
+    """What a training says that cannot be."""
     try:
-        trainer(network(), toy_images(1))
+        TrainingFile(trainer(network(), toy_images(images), **changes), path, "toy", {})
     except TrainingError as error:
         return str(error)
     return ""
+
+
+def stopped_and_gone_on(path: Path) -> None:
+    """A training to a file that only the first process sees."""
+    try:
+        TrainingFile(trainer(**SUPERNET), path, "toy", {}, tell=crash, every_s=0).train()
+    except Stopped:
+        TrainingFile(trainer(**SUPERNET), path, "toy", {}, every_s=0).train()
 
 
 def main() -> None:
@@ -98,21 +123,29 @@ def main() -> None:
     folder = Path(sys.argv[1])
     processes.join(CPU)
     rank = processes.rank()
-    (folder / f"world{rank}").write_text(f"{rank} of {processes.world()}: {too_many()}")
+    own = folder / f"of {rank}"
+    own.mkdir()
+    (own / "world").write_text(f"{rank} of {processes.world()}")
+    (own / "too many").write_text(refused(images=1))
+    (own / "differ").write_text(refused(seed=rank))
+    if rank == 1:
+        (own / "theirs.npz").touch()
+    (own / "elsewhere").write_text(refused(path=own / "theirs.npz"))
     training = trainer(**SUPERNET)
     TrainingFile(training, folder / "joint.npz", "toy", {}, every_s=0).train()
-    WeightsFile("toy", arrays(training.model)).save(folder / f"weights{rank}.npz")
-    try:
-        TrainingFile(trainer(**SUPERNET), folder / "stopped.npz", "toy", {}, tell=crash, every_s=0).train()
-    except Stopped:
-        TrainingFile(trainer(**SUPERNET), folder / "stopped.npz", "toy", {}, every_s=0).train()
-    for name in ("bare", "frozen"):
-        WeightsFile("toy", one_step(name)).save(folder / f"{name}{rank}.npz")
+    WeightsFile("toy", arrays(training.model)).save(own / "weights.npz")
+    stopped_and_gone_on(own / "stopped.npz")
+    for name in STEPS:
+        WeightsFile("toy", one_step(name)).save(own / f"{name}.npz")
     for gradient in GRADIENTS:
-        WeightsFile("toy", one_architecture_step(gradient)).save(folder / f"{gradient}{rank}.npz")
+        WeightsFile("toy", one_architecture_step(gradient)).save(own / f"{gradient}.npz")
     searching = search("two")
     list(searching.run())
-    WeightsFile("toy", searching.paths.state(TOY, MOMENTUM)).save(folder / f"logits{rank}.npz")
+    WeightsFile("toy", searching.paths.state(TOY, MOMENTUM)).save(own / "logits.npz")
+    for way in CURVES:
+        digit_curves.train(way, folder / f"{way}.npz")
+    digit_curves.train(digit_curves.GOES_ON, folder / "begun by one.npz")
+    digit_curves.train(digit_curves.GOES_ON, folder / "begun by two.npz", stop=21)
     processes.leave()
 
 

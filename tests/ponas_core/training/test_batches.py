@@ -63,6 +63,14 @@ def test_equal_seeds_augment_alike_and_others_otherwise() -> None:
     assert not torch.equal(first, augment(x, how, generator(2)))
 
 
+@pytest.mark.parametrize("how", [Augmentation(2), Augmentation(1, True), Augmentation(cutout=3)])
+@pytest.mark.parametrize(("first", "step"), [(0, 2), (1, 2), (2, 3), (0, 1)])
+def test_a_part_of_a_batch_is_augmented_as_in_the_whole(how: Augmentation, first: int, step: int) -> None:
+    x, places = numbered(9), np.arange(first, 9, step, dtype=np.intp)
+    found = augment(x[places], how, generator(1), (9, places))
+    assert torch.equal(found, augment(x, how, generator(1))[places])
+
+
 @pytest.mark.parametrize("how", [Augmentation(), Augmentation(shift=0, flip=False)])
 def test_no_augmentation_is_the_identity(how: Augmentation) -> None:
     x = numbered(4)

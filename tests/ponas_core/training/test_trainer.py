@@ -31,6 +31,7 @@ from tests.ponas_core.training.toys import (
     network,
     on_cpu,
     recipe,
+    relative_error,
     supernet,
     toy_images,
     trainer,
@@ -45,6 +46,13 @@ WAYS: dict[str, dict[str, Any]] = {
     "all at once": {"sampling": "uniform", "shared_epochs": 2, "distillation": 0.3, "weight_decay": 0.01},
     "no momentum": {"momentum": 0.0},
     "mixed precision": {"mixed_precision": True},
+    "parts": {"accumulate": 3},
+    "a path for each part": {
+        "accumulate": 2,
+        "paths_per_part": True,
+        "distillation": 0.3,
+        "shared_epochs": 1,
+    },
 }
 
 
@@ -171,8 +179,79 @@ def test_a_step_of_a_network_is_that_of_plain_sgd() -> None:
         # Nesterov's first step: gradient and momentum, which is the gradient
         step = rate * 1.9 * gradient * 0.5 / norm
         torch.testing.assert_close(found, before - step, rtol=1e-4, atol=1e-6)
-    assert training._last is not None
-    assert float(training._last) == pytest.approx(loss.item(), rel=1e-5)
+    training.check()
+    assert training.loss == pytest.approx(loss.item(), rel=1e-5)
+
+
+def gradients(training: Trainer) -> dict[str, NDArray[Any]]:
+    list(training.run(training.step + 1))
+    parameters = training.model.named_parameters()
+    return {name: part.grad.numpy().copy() for name, part in parameters if part.grad is not None}
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 8])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_parts_learn_what_the_whole_batch_does_where_no_batch_statistics_enter(
+    accumulate: int, frozen: bool
+) -> None:
+    def training(**changes: Any) -> Trainer:
+        if frozen:
+            model: Network | Supernet = Supernet(TOY, DrawnWeights())
+            return trainer(model, **changes, epochs=1, shared_epochs=1, distillation=0.3)
+        model, images = Network(BARE.architecture([1]), DrawnWeights()), toy_images(shape=BARE.shape_in)
+        return trainer(model, images, **changes, epochs=1)
+
+    whole, parts = training(largest_gradient=1e9), training(largest_gradient=1e9, accumulate=accumulate)
+    wanted, found = gradients(whole), gradients(parts)
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        assert relative_error(found[name], wanted[name]) < 1e-5, name
+    for training_ in (whole, parts):
+        training_.check()
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
+
+
+def test_each_part_is_normalised_by_itself() -> None:
+    """By hand: every second image, each half through the network alone."""
+    changes: dict[str, Any] = {"augmentation": PLAIN, "largest_gradient": 1e9, "label_smoothing": 0.0}
+    model, wanted = (Network(TOY.architecture((1, 2, 1)), DrawnWeights()) for _ in range(2))
+    training = trainer(model, accumulate=2, **changes)
+    wanted.train()
+    x, labels = training.data.batch(training.order(0))
+    losses = [nn.functional.cross_entropy(wanted(x[part::2]), labels[part::2]) / 2 for part in (0, 1)]
+    sum(losses, torch.zeros(())).backward()  # type: ignore[no-untyped-call]
+    found = gradients(training)
+    for name, parameter in wanted.named_parameters():
+        assert parameter.grad is not None
+        assert relative_error(found[name], parameter.grad.numpy()) < 1e-4, name
+    training.check()
+    assert training.loss == pytest.approx(sum(map(float, losses)), rel=1e-5)
+
+
+def test_each_part_may_take_a_path_of_its_own() -> None:
+    training = trainer(Supernet(TOY, DrawnWeights()), accumulate=2, paths_per_part=True)
+    before = arrays(training.model)
+    list(training.run(1))
+    assert training.path_of is not None
+    chains = [TOY.architecture(training.path_of(number)).chain for number in (0, 1)]
+    prefixes = tuple(f"{layer.name}.{layer.blocks[op]}." for chain in chains for layer, op in chain)
+    assert len(set(prefixes)) > len(chains[0])
+    for name, array in arrays(training.model).items():
+        if name.endswith("weight") or not name.startswith(prefixes):
+            assert np.array_equal(array, before[name]) == (not name.startswith(prefixes)), name
+
+
+def test_with_as_many_fair_paths_as_candidates_a_step_trains_each_once() -> None:
+    """Strict fairness, as in FairNAS: four candidates in the first two layers."""
+    training = trainer(accumulate=4, paths_per_part=True)
+    for step in range(3):
+        paths = np.array(training._paths(step))
+        assert [sorted(ops) for ops in paths[:, :2].T.tolist()] == [[0, 1, 2, 3]] * 2
+
+
+def test_parts_without_images_are_refused() -> None:
+    with pytest.raises(TrainingError, match="5 images are too few for 4 parts: take fewer or give a larger"):
+        trainer(images=toy_images(5), accumulate=4)
 
 
 def test_weight_decay_is_of_kernels_and_matrices_only() -> None:
@@ -239,10 +318,13 @@ def test_the_rate_rises_to_its_highest_and_falls_to_almost_nothing(
         {"learning_rate": 0.0},
         {"learning_rate": math.nan},
         {"distillation": 1.5},
+        {"accumulate": 0},
+        {"accumulate": 9},
+        {"paths_per_part": True},
     ],
 )
 def test_numbers_that_no_training_can_have_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"at least|above 0|from 0 to 1"):
+    with pytest.raises(ValueError, match=r"at least|above 0|from 0 to 1|several parts"):
         recipe(**change)
 
 
@@ -253,6 +335,8 @@ def test_progress_tells_steps_and_now_and_then_the_loss() -> None:
     assert {progress.steps for progress in told} == {24}
     assert [progress.loss is None for progress in told] == [True] * 19 + [False] * 5
     assert all(math.isfinite(progress.loss) for progress in told if progress.loss is not None)
+    assert [step for step, _ in training.losses] == list(range(1, 25))
+    assert (told[19].loss, told[-1].loss) == (training.losses[19][1], training.losses[-1][1])
 
 
 def test_a_batch_larger_than_the_data_is_all_of_the_data() -> None:
@@ -319,6 +403,17 @@ def test_a_network_without_batch_normalisation_learns() -> None:
     list(training.run())
     assert training.loss is not None
     assert math.isfinite(training.loss)
+
+
+def test_a_recipe_tells_what_came_later_only_where_it_is_used() -> None:
+    told = recipe().notes()
+    assert told["batch"] == 16
+    assert told["augmentation"]["cutout"] == 2
+    assert {"accumulate", "paths_per_part"}.isdisjoint(told)
+    assert recipe(accumulate=2, paths_per_part=True).notes() == told | {
+        "accumulate": 2,
+        "paths_per_part": True,
+    }
 
 
 def test_a_recipe_is_a_value() -> None:

@@ -21,12 +21,13 @@ import pytest
 from numpy.typing import NDArray
 
 from ponas_core.network_weights import WeightsFile
+from ponas_core.training.loss_log import loss_path
 from ponas_core.training.modules import arrays
 from ponas_core.training.networks import Network, Supernet
 from ponas_core.training.trainer import CHECK_EVERY, MOMENTUM, Progress, Trainer, TrainingError
 from ponas_core.training.training_file import TrainingFile
 from tests.ponas_core.training import killed_training
-from tests.ponas_core.training.toys import TOY, DrawnWeights, network, supernet, trainer
+from tests.ponas_core.training.toys import TOY, DrawnWeights, network, read_losses, supernet, trainer
 
 ROOT = Path(__file__).parents[3]
 ABOUT = {"data": "made up", "digest": {"of": "0123", "counts": (64, 4)}}
@@ -70,7 +71,7 @@ def test_a_finished_training_leaves_its_weights_and_what_they_rest_on(tmp_path: 
     assert (file.space, file.about["step"], file.about["steps"]) == ("toy", 48, 48)
     assert file.about["data"] == "made up"
     assert file.about["recipe"]["seed"] == 3
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [loss_path(path), path]
 
 
 @pytest.mark.parametrize("stop", [5, 20])
@@ -130,6 +131,49 @@ def test_what_is_known_may_have_any_name(tmp_path: Path) -> None:
     for _ in range(2):
         TrainingFile(trainer(), path, "toy", about).train()
     assert WeightsFile.load(path).space == "toy"
+
+
+# --- losses
+
+
+def test_the_loss_of_every_step_stands_beside_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "toy.npz"
+    training = trainer(**LONG)
+    train(path, training)
+    losses = read_losses(loss_path(path))
+    assert [step for step, _ in losses] == list(range(1, 49))
+    assert losses == training.losses
+
+
+@pytest.mark.parametrize(("stop", "kept", "torn"), [(5, 0, ""), (41, 40, ""), (47, 40, '{"step": 41, "lo')])
+def test_losses_go_on_where_the_training_does(tmp_path: Path, stop: int, kept: int, torn: str) -> None:
+    whole, path = tmp_path / "whole.npz", tmp_path / "toy.npz"
+    train(whole)
+    with pytest.raises(Stopped):
+        train(path, stop=stop)
+    assert [step for step, _ in read_losses(loss_path(path))] == list(
+        range(1, stop // 20 * 20 + 1)
+    ) or stop < 20
+    with loss_path(path).open("a") as file:
+        file.write(torn)
+    train(path)
+    assert loss_path(path).read_bytes() == loss_path(whole).read_bytes()
+
+
+def test_losses_without_their_training_make_room_for_new_ones(tmp_path: Path) -> None:
+    path = tmp_path / "toy.npz"
+    train(path)
+    wanted = loss_path(path).read_bytes()
+    path.unlink()
+    train(path)
+    assert loss_path(path).read_bytes() == wanted
+
+
+def test_losses_that_cannot_be_written_end_a_training(tmp_path: Path) -> None:
+    path = tmp_path / "toy.npz"
+    loss_path(path).mkdir()
+    with pytest.raises(TrainingError, match=r"cannot write .*toy\.losses\.jsonl: Is a directory; the last"):
+        train(path)
 
 
 # --- another training's file
@@ -270,7 +314,7 @@ def test_a_full_disk_ends_a_training_and_leaves_the_last_state(
         with pytest.raises(TrainingError, match=r"cannot write .*toy\.npz: No space left on device"):
             train(path)
     assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [loss_path(path), path]
     assert_equal(train(path).arrays, whole.arrays)
 
 
@@ -290,7 +334,7 @@ def test_a_limit_on_the_size_of_files_ends_a_training_and_leaves_the_last_state(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [loss_path(path), path]
     assert_equal(train(path).arrays, whole.arrays)
 
 
@@ -327,7 +371,7 @@ def kill_and_go_on(folder: Path, kills: int, seed: int) -> WeightsFile:
         assert WeightsFile.load(path).about["step"] > 0
     (folder / ".toy.npz.abcdefgh").write_bytes(path.read_bytes()[:1000])
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
-    assert [entry.name for entry in folder.iterdir()] == ["toy.npz"]
+    assert sorted(folder.iterdir()) == [loss_path(path), path]
     return WeightsFile.load(path)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import zlib
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -123,6 +125,21 @@ def toy_images(count: int = 64, seed: int = 0, shape: TensorShape = TOY.shape_in
 
 def on_cpu(images: LabelledImages) -> DeviceImages:
     return DeviceImages(images, Normalization.of(images), CPU)
+
+
+class DoubleImages(DeviceImages):
+    """Images in double precision: with a model in it too, sums in another order differ in the 16th digit."""
+
+    def batch(self, indexes: NDArray[np.intp]) -> tuple[torch.Tensor, torch.Tensor]:
+        x, labels = super().batch(indexes)
+        return x.double(), labels
+
+
+def read_losses(path: Path) -> list[tuple[int, float]]:
+    """Steps and losses of a file that a training leaves."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert all(row.keys() == {"step", "loss"} for row in rows)
+    return [(row["step"], row["loss"]) for row in rows]
 
 
 def recipe(**changes: object) -> TrainingRecipe:
