@@ -225,7 +225,7 @@ def test_each_part_is_normalised_by_itself() -> None:
         assert parameter.grad is not None
         assert relative_error(found[name], parameter.grad.numpy()) < 1e-4, name
     training.check()
-    assert training.loss == pytest.approx(sum(map(float, losses)), rel=1e-5)
+    assert training.loss == pytest.approx(sum(float(loss.detach()) for loss in losses), rel=1e-5)
 
 
 def test_each_part_may_take_a_path_of_its_own() -> None:

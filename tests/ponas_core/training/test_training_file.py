@@ -151,9 +151,8 @@ def test_losses_go_on_where_the_training_does(tmp_path: Path, stop: int, kept: i
     train(whole)
     with pytest.raises(Stopped):
         train(path, stop=stop)
-    assert [step for step, _ in read_losses(loss_path(path))] == list(
-        range(1, stop // 20 * 20 + 1)
-    ) or stop < 20
+    if kept:
+        assert [step for step, _ in read_losses(loss_path(path))] == list(range(1, kept + 1))
     with loss_path(path).open("a") as file:
         file.write(torn)
     train(path)
