@@ -95,9 +95,14 @@ class Spec:
         return cls(alias, **own, options=options)
 
 
+def is_alias(alias: object) -> bool:
+    """Whether something can be the name of a device, or of a board."""
+    return isinstance(alias, str) and len(alias) <= LONGEST_ALIAS and bool(ALIAS.fullmatch(alias))
+
+
 def check_alias(alias: str) -> None:
     """Raise ValueError for what cannot be the name of a device."""
-    if not ALIAS.fullmatch(alias) or len(alias) > LONGEST_ALIAS:
+    if not is_alias(alias):
         raise ValueError(
             f"{alias[:80]!r} is no name of a device: at most {LONGEST_ALIAS} letters, digits, `.`, `_` "
             "and `-`, not beginning with `-`"

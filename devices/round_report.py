@@ -10,11 +10,10 @@ from typing import Any
 from devices.agent import strict_json
 from devices.circumstances import checked
 from devices.measurement import EnergyVisit, NodeTimes, Visit
-from devices.rounds import FAILURES, Reading
+from devices.rounds import FAILURES, SORTS, Reading
 
 LARGEST_REPORT_BYTES = 64 << 20
 LONGEST_ERROR = 4000
-_SORTS = ("visit", "reference", "inside", "energy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +74,10 @@ class RoundReport:
         Raises:
             ValueError: a graph is missing, was never asked for, or is there twice.
         """
-        found: dict[str, list[str]] = {sort: [] for sort in _SORTS}
+        found: dict[str, list[str]] = {sort: [] for sort in SORTS}
         failed = set()
         for reading in self.readings:
-            found[_sort(reading)].append(reading.graph)
+            found[reading.sort].append(reading.graph)
             if reading.failure and not (reading.is_inside or reading.is_energy):
                 failed.add(reading.graph)
         if set(found["reference"]) - {reference}:
@@ -107,22 +106,15 @@ def _rows(rows: object) -> list[dict[str, Any]]:
     return rows
 
 
-def _sort(reading: Reading) -> str:
-    special = {"reference": reading.is_reference, "inside": reading.is_inside, "energy": reading.is_energy}
-    return next((sort for sort, holds in special.items() if holds), "visit")
-
-
 def _reading_json(reading: Reading) -> dict[str, Any]:
-    row: dict[str, Any] = {"graph": reading.graph, "process": reading.process, "sort": _sort(reading)}
-    found = reading.visit or reading.inside or reading.energy
-    return row | ({"error": reading.error, "failure": reading.failure} if found is None else found.to_json())
+    return {"graph": reading.graph, "process": reading.process, "sort": reading.sort, **reading.to_json()}
 
 
 def _reading(row: Mapping[str, Any]) -> Reading:
     name, process, sort = row["graph"], row["process"], row["sort"]
-    if not isinstance(name, str) or type(process) is not int or not 0 <= process < 1e6 or sort not in _SORTS:
+    if not isinstance(name, str) or type(process) is not int or not 0 <= process < 1e6 or sort not in SORTS:
         raise ValueError(f"no reading of a graph: {name!r:.80}, {process!r:.20}, {sort!r:.20}")
-    marks = {f"is_{special}": sort == special for special in _SORTS[1:]}
+    marks = {f"is_{special}": sort == special for special in SORTS[1:]}
     if row.get("error") is not None:
         error, failure = row["error"], row["failure"]
         if not isinstance(error, str) or failure not in FAILURES or sort == "reference":

@@ -23,6 +23,8 @@ from devices.patience import NO_PATIENCE, Patience
 
 Failure: TypeAlias = Literal["refused", "died", "timeout"]
 FAILURES: tuple[Failure, ...] = ("refused", "died", "timeout")
+Sort: TypeAlias = Literal["visit", "reference", "inside", "energy"]
+SORTS: tuple[Sort, ...] = ("visit", "reference", "inside", "energy")
 
 
 class IdentityChanged(DeviceError):
@@ -75,6 +77,17 @@ class Reading:
     is_reference: bool = False
     is_inside: bool = False
     is_energy: bool = False
+
+    @property
+    def sort(self) -> Sort:
+        """What was asked of the graph."""
+        special = {"reference": self.is_reference, "inside": self.is_inside, "energy": self.is_energy}
+        return next((sort for sort in SORTS if special.get(sort)), "visit")
+
+    def to_json(self) -> dict[str, Any]:
+        """What it showed, or why nothing, as JSON values; without its name and place."""
+        found = self.visit or self.inside or self.energy
+        return {"error": self.error, "failure": self.failure} if found is None else found.to_json()
 
 
 @dataclass

@@ -6,22 +6,19 @@ import hashlib
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.agent_device import GRAPH_TIMEOUT_S, AgentDevice
-from devices.catalog import built, settings_for
+from devices.agent_device import GRAPH_TIMEOUT_S
+from devices.catalog import settings_for
 from devices.device import Device
-from devices.engine_store import EngineStore
 from devices.presets import PRESETS, Preset
 from devices.registry import Spec, check_alias
-from devices.runtimes.runtime import Unsupported
 from devices.settings import Settings
-from hwprofile import display, places, plugins
+from hwprofile import display, plugins
 from hwprofile.device_check import Check
 from hwprofile.doctor import Diagnosis, diagnose
 from hwprofile.errors import UserError
@@ -29,7 +26,7 @@ from hwprofile.fleet.board import Wanted
 from hwprofile.fleet.boards import Boards
 from hwprofile.fleet.device import FleetDevice
 from hwprofile.fleet.scheduler import Scheduler
-from hwprofile.known_devices import known_spec, user_registry
+from hwprofile.known_devices import known_spec, user_registry, with_settings
 from hwprofile.recording import PREFIX, replay_device
 from hwprofile.subjects import standard_reference
 from hwprofile.tables import device as tables
@@ -67,15 +64,7 @@ def chosen_device(
     chosen = _settings(
         spec, runtime=runtime, provider=provider, calibration_inputs=calibration_inputs, **settings
     )
-    try:
-        found = built(spec, chosen, inputs, graph_timeout_s)
-    except Unsupported as error:
-        raise UserError(f"device {name}: {error}") from error
-    except (LookupError, ValueError) as error:
-        raise UserError(str(user_registry().wrong(name, error))) from error
-    if isinstance(found, AgentDevice):
-        return replace(found, store=EngineStore(places.engines_folder()))
-    return found
+    return with_settings(spec, chosen, inputs, graph_timeout_s)
 
 
 @contextmanager
@@ -112,7 +101,7 @@ def fleet_device(
     usual = registry.spec(name) if name in registry.tables else PRESETS.get(name)
     inputs = _calibration(how.get("calibration_inputs"))
     wanted = Wanted(name, _settings(usual, **how), inputs, graph_timeout_s)
-    tell = display.SilentProgress(notices=not quiet).notice
+    tell = display.notices(quiet=quiet)
     with Scheduler(address, tell) as scheduler:
         yield FleetDevice(Boards(scheduler, wanted, tell, energy, only))
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from devices.catalog import NotConfigured, settings_for, spec_named
+from numpy.typing import NDArray
+
+from devices.agent_device import AgentDevice
+from devices.catalog import NotConfigured, built, settings_for, spec_named
+from devices.device import Device
+from devices.engine_store import EngineStore
 from devices.links.catalog import Value, link_fields, link_of
 from devices.presets import PRESETS, Preset
 from devices.registry import Registry, RegistryError, Spec, alone, check_alias
+from devices.runtimes.runtime import Unsupported
+from devices.settings import Settings
 from hwprofile import places, plugins
 from hwprofile.errors import BadInput, DeviceUnreachable, UserError
 
@@ -46,6 +54,31 @@ def known_spec(name: str) -> Spec:
         raise DeviceUnreachable(str(error)) from error
     plugins.need("hwprofile.links", spec.link)
     return spec
+
+
+def with_settings(
+    spec: Spec, settings: Settings, calibration: Mapping[str, NDArray[Any]], graph_timeout_s: float
+) -> Device:
+    """A described device with these settings; what its runtime builds is kept for the next time.
+
+    Args:
+        spec: how to reach it.
+        settings: what runs graphs there, and how.
+        calibration: inputs by name that set the ranges of int8.
+        graph_timeout_s: how long loading or timing one graph may take.
+
+    Raises:
+        UserError: its entry cannot be used, or it cannot run graphs so.
+    """
+    try:
+        found = built(spec, settings, calibration, graph_timeout_s)
+    except Unsupported as error:
+        raise UserError(f"device {spec.alias}: {error}") from error
+    except (LookupError, ValueError) as error:
+        raise UserError(str(user_registry().wrong(spec.alias, error))) from error
+    if isinstance(found, AgentDevice):
+        return replace(found, store=EngineStore(places.engines_folder()))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

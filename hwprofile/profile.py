@@ -17,7 +17,6 @@ disturbances judged when read.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from devices.board_spread import BoardSpread
 from devices.circumstances import checked
 from devices.disturbances import Disturbance, RoundEvidence, disturbances
 from devices.measurement import EnergyVisit, NodeTimes, Visit
+from devices.registry import is_alias
 from devices.rounds import ENERGY, FAILURES
 from devices.statistics import EnergySummary, Summary, energy_mj, summarise_energy, visit_ms
 from devices.verdicts import Progress, Status, Verdict, verdict, why_disturbed, why_emulated
@@ -47,7 +47,6 @@ from hwprofile.profile_lines import (
 
 Found = TypeVar("Found")
 Kind: TypeAlias = Literal["block", "kernel", "network", "model"]
-BOARD = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,63}")
 KINDS: tuple[Kind, ...] = ("block", "kernel", "network", "model")
 
 
@@ -219,7 +218,7 @@ class Profile:
             raise ValueError(f"seconds is no length of time: {seconds!r:.80}")
         conditions = tuple(checked(state, "conditions") for state in states)
         board = row.get("board", "")
-        if "board" in row and not (isinstance(board, str) and BOARD.fullmatch(board)):
+        if "board" in row and not is_alias(board):
             raise ValueError(f"not the name of a board: {board!r:.80}")
         self.ends[number] = RoundEnd(number, conditions, float(seconds), board)
         self.current_round = max(self.current_round, number + 1)

@@ -57,15 +57,15 @@ class ProfileWriter:
 
     def reading(self, reading: Reading, kind: Kind, number: int) -> None:
         """Append what a graph showed."""
-        row: dict[str, Any] = {
-            "row": _row_of(reading, kind),
-            "name": reading.graph,
-            "round": number,
-            "process": reading.process,
-        }
-        found = reading.visit or reading.inside or reading.energy
-        row |= {"error": reading.error, "failure": reading.failure} if found is None else found.to_json()
-        self.append(row)
+        self.append(
+            {
+                "row": kind if reading.sort == "visit" else reading.sort,
+                "name": reading.graph,
+                "round": number,
+                "process": reading.process,
+                **reading.to_json(),
+            }
+        )
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Append one row, checked by the profile in memory first."""
@@ -80,8 +80,3 @@ class ProfileWriter:
             )
         self._file.write(line)
         self._file.flush()
-
-
-def _row_of(reading: Reading, kind: Kind) -> str:
-    special = {"reference": reading.is_reference, "inside": reading.is_inside, "energy": reading.is_energy}
-    return next((row for row, holds in special.items() if holds), kind)

@@ -16,22 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.agent_device import AgentDevice
-from devices.catalog import built
 from devices.connection import AgentDied, DeviceError, NoEnergySource
 from devices.device import Device
-from devices.engine_store import EngineStore
 from devices.measurement import Graph
 from devices.patience import Patience
 from devices.registry import Spec
 from devices.round_report import RoundReport
 from devices.rounds import IdentityChanged, Reading, Round
 from devices.settings import Settings
-from hwprofile import places, plugins
+from hwprofile import plugins
 from hwprofile.bench_plan import Subject
 from hwprofile.errors import UserError
 from hwprofile.fleet.worker import version
-from hwprofile.known_devices import user_registry
+from hwprofile.known_devices import user_registry, with_settings
 from hwprofile.own_blocks import BlocksSubject
 from hwprofile.profile import Kind
 from hwprofile.subjects import ModelsSubject
@@ -77,13 +74,7 @@ class Wanted:
         spec = registry.spec(self.name) if self.name in registry.tables else Spec(self.name, "local")
         plugins.need("hwprofile.links", spec.link)
         plugins.need("hwprofile.runtimes", self.settings.runtime)
-        try:
-            found = built(spec, self.settings, self.calibration, self.graph_timeout_s)
-        except (LookupError, ValueError) as error:
-            raise UserError(f"device {self.name} of the board: {error}") from error
-        if isinstance(found, AgentDevice):
-            return replace(found, store=EngineStore(places.engines_folder()))
-        return found
+        return with_settings(spec, self.settings, self.calibration, self.graph_timeout_s)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hwprofile.display import SilentProgress, duration_words, table
+from hwprofile.display import duration_words, notices, table
 from hwprofile.fleet.members import Member, lost_members, members
 from hwprofile.fleet.scheduler import Scheduler
 
@@ -42,7 +42,7 @@ def listing(address: str) -> Listing:
     Raises:
         DeviceUnreachable: no scheduler answers there.
     """
-    with Scheduler(address, SilentProgress(notices=True).notice) as scheduler:
+    with Scheduler(address, notices(quiet=False)) as scheduler:
         present = members(scheduler.client)
         return Listing(address, (*present, *lost_members(scheduler.client, present)))
 

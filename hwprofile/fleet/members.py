@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from devices.registry import check_alias
+from devices.registry import is_alias
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -112,10 +112,6 @@ def alias(name: object, address: str) -> str:
         name: what its user calls it; Dask takes the address where that was left away.
         address: of the worker.
     """
-    if isinstance(name, str):
-        try:
-            check_alias(name)
-            return name
-        except ValueError:
-            pass
+    if isinstance(name, str) and is_alias(name):
+        return name
     return f"board-{hashlib.sha256(address.encode()).hexdigest()[:6]}"

@@ -102,9 +102,7 @@ class Scheduler:
                 name="hwprofile",
                 security=security,
             )
-        except (
-            Exception
-        ) as error:  # a stranger may answer anything, and Dask takes it for lengths and the like
+        except Exception as error:  # a stranger may answer anything
             raise DeviceUnreachable(
                 f"no scheduler answers at {self.address} ({_why(error)}): is `dask scheduler` running there, "
                 "and its port open?"

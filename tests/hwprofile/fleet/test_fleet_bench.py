@@ -77,8 +77,10 @@ def benched(
     return Profile.load(out)
 
 
-def on_boards(path: Path) -> list[str]:
-    return [row["board"] for row in rows(path) if row.get("row") == "round"]
+def typed(cluster: DaskCluster, rounds: int, *more: object) -> list[str]:
+    """A bench as a user types it."""
+    command = [sys.executable, "-m", "hwprofile", "bench", "--fleet", cluster.address, "--device", "pi"]
+    return [*command, "--rounds", str(rounds), "--precision", "90", *map(str, more)]
 
 
 def other_kind(folder: Path) -> tuple[str, ...]:
@@ -297,9 +299,7 @@ def test_two_users_share_a_board_and_never_measure_at_the_same_time(
 ) -> None:
     cluster.add_worker("kitchen", BOARD, nthreads=4)
     cluster.ready()
-    space = tmp_path / "tiny.toml"
-    command = [sys.executable, "-m", "hwprofile", "bench", "--fleet", cluster.address, "--device", "pi"]
-    command += ["--space", str(space), "--rounds", "3", "--precision", "90", "--calibrate", "2", "--json"]
+    command = typed(cluster, 3, "--space", tmp_path / "tiny.toml", "--calibrate", 2, "--json")
     outs = [tmp_path / f"{user}.jsonl" for user in ("one", "two")]
     users = [subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.PIPE) for out in outs]
     told = [json.loads(user.communicate(timeout=120)[0]) for user in users]
@@ -327,8 +327,7 @@ def test_files_of_the_users_own_are_brought_to_the_boards(
     folder.mkdir()
     for number, name in enumerate(subject.first()):
         (folder / f"{number}.onnx").write_bytes(subject.graph(name, subject.first()[name]).onnx())
-    command = [sys.executable, "-m", "hwprofile", "bench", "--fleet", cluster.address, "--device", "pi"]
-    command += ["--rounds", "3", "--precision", "90", "--out", str(out), "--onnx", str(folder)]
+    command = typed(cluster, 3, "--out", out, "--onnx", folder)
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     profile = Profile.load(out)
@@ -359,8 +358,7 @@ def test_ctrl_c_keeps_what_was_measured_and_the_same_command_goes_on(
 ) -> None:
     cluster.add_worker("kitchen", BOARD)
     cluster.ready()
-    command = [sys.executable, "-m", "hwprofile", "bench", "--fleet", cluster.address, "--device", "pi"]
-    command += ["--space", str(tiny_toml), "--rounds", "4", "--precision", "90", "--out", str(out)]
+    command = typed(cluster, 4, "--space", tiny_toml, "--out", out)
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not out.exists() or '"row":"round"' not in out.read_text():
         assert first.poll() is None
