@@ -166,23 +166,21 @@ def waiting() -> None:
 
 def supernet() -> None:
     from hwprofile.learning.evaluators import SupernetRecipe
-    from hwprofile.learning.options import learning_of
+    from hwprofile.learning.options import training_device
     from hwprofile.learning.search_folder import SearchFolder
     from hwprofile.learning.supernet_search import evaluator_of, trained_supernet
+    from hwprofile.learning.training import Learning, TrainingData
+    from ponas_core.training.recipe import TrainingRecipe
 
     space = shipped_space("digits")
-    options = {
-        "accelerator": "cpu", "threads": None, "batch_size": 64, "epochs": 4, "learning_rate": 0.2, "seed": 0,
-        "augment": "usual", "mixed_precision": False, "checkpoint_every": 60.0, "quiet": True,
-        "shared_epochs": 0,
-    }  # fmt: skip
-    learning = learning_of(space, "digits", options)
+    data = TrainingData.named(space, "digits", training_device(space, "cpu", 1, 64), lambda text: None)
+    learning = Learning(data, TrainingRecipe(epochs=4, batch=64), checkpoint_every_s=60, quiet=True)
     with tempfile.TemporaryDirectory() as folder:
         trained = trained_supernet(space, learning, SearchFolder(Path(folder)))
     assert trained is not None
     net, weights = trained
-    evaluator = evaluator_of(net, weights, learning.data)
-    recipe = SupernetRecipe.of(space, weights, learning.data)
+    evaluator = evaluator_of(net, weights, data)
+    recipe = SupernetRecipe.of(space, weights, data)
     speed_up({"random": Task(METHODS["random"](), SolvedCandidates(space), evaluator, recipe, 60)})
 
 
