@@ -56,6 +56,7 @@ def test_where_nothing_changed_almost_nothing_is_called_slower() -> None:
     assert levels <= 16
 
 
+@pytest.mark.slow
 def test_without_a_smallest_effect_false_alarms_are_about_as_rare_as_asked() -> None:
     alarms = levels = 0
     for seed in range(300):

@@ -60,6 +60,7 @@ def assert_same(found: Path, wanted: Path) -> None:
     assert WeightsFile.load(found / "supernet.npz").digest == WeightsFile.load(wanted / "supernet.npz").digest
 
 
+@pytest.mark.slow
 def test_one_process_goes_on_with_what_two_have_begun(space: Path, whole: Path, tmp_path: Path) -> None:
     with begun(several(2, HWPROFILE, *search(space, tmp_path)), tmp_path / "supernet.npz") as process:
         kill_all(process)

@@ -53,6 +53,7 @@ def same_bits(one: Arrays, other: Arrays) -> bool:
 # --- files
 
 
+@pytest.mark.slow
 def test_both_processes_end_with_equal_weights_and_the_first_writes_them(joint: Path) -> None:
     first, second = (read(joint, rank, "weights") for rank in RANKS)
     assert same_bits(first, second)
@@ -62,6 +63,7 @@ def test_both_processes_end_with_equal_weights_and_the_first_writes_them(joint: 
     assert not list(joint.glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_joint_training_goes_on_from_the_file_of_the_first_process(joint: Path) -> None:
     """The other one looks for it in a folder where nothing is, as on another computer."""
     assert same_bits(read(joint, 0, "stopped"), WeightsFile.load(joint / "joint.npz").arrays)
@@ -73,6 +75,7 @@ def test_a_joint_training_goes_on_from_the_file_of_the_first_process(joint: Path
 # --- what a step computes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", joint_training.STEPS)
 def test_gradients_are_those_of_the_whole_batch(joint: Path, name: str) -> None:
     wanted = joint_training.one_step(name)
@@ -85,6 +88,7 @@ def test_gradients_are_those_of_the_whole_batch(joint: Path, name: str) -> None:
             assert np.abs(found[part] - wanted[part]).max() < 1e-5 * largest, part
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", joint_training.GRADIENTS)
 def test_the_architecture_learns_from_the_whole_validation_batch(joint: Path, gradient: Gradient) -> None:
     """What Adam remembers are squared gradients, added up before they are squared."""
@@ -96,6 +100,7 @@ def test_the_architecture_learns_from_the_whole_validation_batch(joint: Path, gr
             assert relative_error(found[part], wanted[part]) < 1e-4, part
 
 
+@pytest.mark.slow
 def test_both_processes_search_alike_to_the_last_bit(joint: Path) -> None:
     assert same_bits(read(joint, 0, "logits"), read(joint, 1, "logits"))
 
@@ -120,6 +125,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", joint_training.CURVES)
 def test_two_processes_lose_what_one_does_step_by_step(joint: Path, alone: Path, way: str) -> None:
     assert len(read_losses(loss_path(joint / f"{way}.npz"))) == digit_curves.STEPS
@@ -139,16 +145,19 @@ def test_any_training_in_several_processes_loses_what_it_does_in_one(tmp_path: P
     assert max(found.values()) < 1e-11, found
 
 
+@pytest.mark.slow
 def test_two_processes_with_whole_parts_compute_the_same_bits_as_one(joint: Path, alone: Path) -> None:
     """Sums of two numbers have no order."""
     name = "a path for each of two parts.npz"
     assert loss_path(joint / name).read_bytes() == loss_path(alone / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_with_what_one_has_begun(joint: Path, alone: Path) -> None:
     assert difference(joint / "begun by one.npz", alone / f"{digit_curves.GOES_ON}.npz") < 1e-12
 
 
+@pytest.mark.slow
 def test_one_process_goes_on_with_what_two_have_begun(joint: Path) -> None:
     path = joint / "begun by two.npz"
     assert WeightsFile.load(path).about["step"] == 20
@@ -176,6 +185,7 @@ def test_a_training_that_is_killed_is_gone_on_with_by_another_number(
 # --- what cannot be
 
 
+@pytest.mark.slow
 def test_more_processes_than_images_of_a_step_are_refused(joint: Path) -> None:
     for rank in RANKS:
         assert (joint / f"of {rank}" / "world").read_text() == f"{rank} of 2"
@@ -184,6 +194,7 @@ def test_more_processes_than_images_of_a_step_are_refused(joint: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_processes_that_were_started_with_other_options_are_refused(joint: Path) -> None:
     for rank in RANKS:
         assert (joint / f"of {rank}" / "differ").read_text() == (
@@ -191,6 +202,7 @@ def test_processes_that_were_started_with_other_options_are_refused(joint: Path)
         )
 
 
+@pytest.mark.slow
 def test_a_file_that_the_first_process_has_not_is_not_trained_over(joint: Path) -> None:
     for rank in RANKS:
         path = joint / f"of {rank}" / "theirs.npz"

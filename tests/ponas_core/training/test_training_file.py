@@ -395,6 +395,7 @@ def unkilled(folder: Path) -> WeightsFile:
     ).train()
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path) -> None:
     (tmp_path / "killed").mkdir()
     assert_equal(kill_and_go_on(tmp_path / "killed", 3, 0).arrays, unkilled(tmp_path).arrays)
