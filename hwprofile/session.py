@@ -299,15 +299,16 @@ class Session:
             UserError: the file has no column `arch`, or a row names no network of the space.
         """
         space = space_named(space_name)
+        with self._progress(f"read {networks}") as progress:
+            progress.advance(0, 1, "")
+            names, ops = ops_in(networks, space)  # before anything is measured: the file may be unusable
         latency, profile = self.latency(space, space_name, profile_path)
         with self._progress("predict") as progress:
-            progress.advance(0, 3, f"read {networks}")
-            names, ops = ops_in(networks, space)
-            progress.advance(1, 3, f"{len(names)} networks")
+            progress.advance(0, 2, f"{len(names)} networks")
             energy = self._space_energy(profile, space)
             notes = {} if energy is None else {"energy_mj": energy.predict_ops(ops).tolist()}
             found = latency.predict_ops(ops)
-            progress.advance(2, 3, "write them down")
+            progress.advance(1, 2, "write them down")
             return latencies_csv(names, *found, notes)
 
     def predict_onnx(

@@ -225,7 +225,10 @@ def test_blocks_compute_about_the_same_in_int8(key: str) -> None:
     assert operators(file)["QUANTIZE"] == operators(file)["DEQUANTIZE"] == borders
 
 
-@pytest.mark.parametrize("provider", LiteRt.providers)
+@pytest.mark.parametrize(
+    "provider",
+    [LiteRt.providers[0], *(pytest.param(one, marks=pytest.mark.slow) for one in LiteRt.providers[1:])],
+)
 @pytest.mark.parametrize("name", shipped_spaces())
 def test_a_network_computes_the_same(name: str, provider: str) -> None:
     architecture = shipped_space(name).sample(np.random.default_rng(3))

@@ -253,13 +253,14 @@ def test_a_csv_of_own_accuracies_becomes_a_table(home: Path, macro_profile: Path
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
-    home: Path, arguments: tuple[str, ...], code: int, message: str
+    home: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     result = run(*arguments)
     assert result.exit_code == code, result.output
     assert message in result.stderr
     assert "Traceback" not in result.output
     assert result.stdout == ""
+    assert not list(tmp_path.rglob("*.profile.jsonl"))  # nothing was measured for a command that cannot be
 
 
 def test_a_profile_of_another_machine_answers_but_is_not_measured_against(

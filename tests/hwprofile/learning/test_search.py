@@ -348,7 +348,8 @@ def killed_until_it_ends(command: list[str], kills: int, seed: int) -> int:
         done += 1
 
 
-@pytest.mark.parametrize(("kills", "epochs"), [(1, 8), pytest.param(20, 120, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("kills", "epochs"), [(1, 8), (20, 120)])
 def test_a_search_that_is_killed_goes_on_to_the_same_table(
     space: Path, tmp_path: Path, kills: int, epochs: int
 ) -> None:
