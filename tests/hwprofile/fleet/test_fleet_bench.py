@@ -70,9 +70,10 @@ def benched(
     listening: Listening,
     goal: Goal = QUICK,
     only: Sequence[str] = (),
+    patience: Patience = IMPATIENT,
 ) -> Profile:
     with boards_of(cluster, listening, only) as device:
-        profile = bench(device, subject, out, goal, listening, BenchOptions(patience=IMPATIENT)).profile
+        profile = bench(device, subject, out, goal, listening, BenchOptions(patience=patience)).profile
     assert_complete(profile, goal)
     return Profile.load(out)
 
@@ -232,6 +233,47 @@ def test_a_board_that_dies_in_a_round_loses_that_round_alone(
         profile = benched(cluster, subject, out, Listening(), goal)
     assert len(happened) == 2
     assert "garage" in profile.boards
+
+
+DEADLY = """
+import os
+from pathlib import Path
+
+import hwprofile.fleet.board as board
+
+measured = getattr(board, "harmless", board.measured)  # a preload is run twice
+board.harmless = measured
+def deadly(wanted, carried, order):
+    first = Path({first!r})
+    if first.exists():
+        os._exit(1)
+    first.touch()
+    return measured(wanted, carried, order)
+board.measured = deadly
+"""
+"""One round goes well."""
+
+
+@pytest.mark.slow
+def test_rounds_that_take_every_board_down_are_given_up_and_gone_on_with(
+    cluster: DaskCluster, subject: SpaceSubject, out: Path, tmp_path: Path
+) -> None:
+    preload, listening = tmp_path / "deadly.py", Listening()
+    preload.write_text(DEADLY.format(first=str(tmp_path / "first")))
+    cluster.add_worker("kitchen", BOARD, options=("--preload", str(preload)))
+    cluster.ready()
+    with pytest.raises(
+        DeviceUnreachable, match=r"1\d boards in a row went down .* what was measured is kept"
+    ):
+        benched(cluster, subject, out, listening, patience=Patience(lost_s=(60.0,)))
+    kept = rows(out)
+    assert len(Profile.load(out).ends) == 1
+    assert any("a round was lost with its board" in notice for notice in listening.notices)
+    cluster.kill("kitchen")
+    cluster.add_worker("garage", BOARD)
+    cluster.ready()
+    assert benched(cluster, subject, out, Listening()).boards == ("garage", "kitchen")
+    assert rows(out)[: len(kept)] == kept
 
 
 @pytest.mark.slow
