@@ -28,7 +28,6 @@ from hwprofile.profile import Profile
 from hwprofile.profile_lines import Header, ProfileError
 from hwprofile.session import Session
 from ponas_core.space_file import load_space
-from tests.hwprofile.test_interrupts import interruptible
 
 QUICK = Goal(precision=0.5, rounds=2, most_rounds=3)
 
@@ -217,7 +216,6 @@ def test_ctrl_c_ends_with_130_and_a_profile_that_can_be_resumed(
         bench_command(tiny_toml, out),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=interruptible,  # noqa: PLW1509  # it calls one function of the system
     )
     while not out.exists() or not measured_rows(out):
         assert process.poll() is None

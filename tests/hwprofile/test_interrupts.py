@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,11 +24,6 @@ PLACES = {
 }
 
 
-def interruptible() -> None:
-    """A shell starts background programs, such as these tests may be, with SIGINT ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("place", PLACES)
 def test_an_interrupt_comes_through(place: str, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(
@@ -42,7 +36,6 @@ def test_an_interrupt_comes_through(place: str, tmp_path: Path) -> None:
         text=True,
         timeout=60,
         check=False,
-        preexec_fn=interruptible,
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "came\n", "")
 

@@ -32,7 +32,6 @@ from hwprofile.subjects import SpaceSubject
 from ponas_core.space_file import load_space
 from tests.hwprofile.benching import Listening, assert_complete, rows, trouble
 from tests.hwprofile.fleet.dask_cluster import DaskCluster, free_port
-from tests.hwprofile.test_interrupts import interruptible
 
 QUICK = Goal(precision=0.9, rounds=3, most_rounds=4)
 BOARD = {"hwprofile-pi": 1.0}
@@ -402,13 +401,7 @@ def test_ctrl_c_keeps_what_was_measured_and_the_same_command_goes_on(
     cluster.add_worker("kitchen", BOARD)
     cluster.ready()
     command = typed(cluster, 4, "--space", tiny_toml, "--out", out)
-    first = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=interruptible,  # noqa: PLW1509  # it calls one function of the system
-    )
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not out.exists() or '"row":"round"' not in out.read_text():
         assert first.poll() is None
         time.sleep(0.05)

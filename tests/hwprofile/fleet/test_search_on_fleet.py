@@ -34,7 +34,6 @@ from ponas_core.training.modules import arrays
 from ponas_core.training.networks import Supernet
 from ponas_core.weights import RandomWeights
 from tests.hwprofile.fleet.dask_cluster import DaskCluster, free_port
-from tests.hwprofile.test_interrupts import interruptible
 
 EVALUATING = {EVALUATION: 1}
 LEFT = ("evaluations.jsonl", "result.json", "scores.json")
@@ -231,12 +230,7 @@ def test_a_search_that_is_interrupted_goes_on_and_pays_for_nothing_twice(
     with four_workers(tmp_path / "logs") as cluster:
         command = [sys.executable, "-m", "hwprofile", "search", *arguments, "--fleet", cluster.address]
         process = subprocess.Popen(
-            [*command, "--out", "out"],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=interruptible,  # noqa: PLW1509  # it calls one function of the system
+            [*command, "--out", "out"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         once_written(folder / "out" / "evaluations.jsonl", 10, lambda: process.send_signal(how)).join()
         _, said = process.communicate(timeout=60)

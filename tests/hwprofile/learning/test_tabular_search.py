@@ -407,9 +407,7 @@ def test_evaluations_of_another_file_or_column_are_left_alone(macro: World, tmp_
 
 
 SLOW = """
-import signal, sys, time
-# a shell starts background programs, such as these tests may be, with SIGINT ignored
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import sys, time
 from ponas_core.evaluation import Ledger
 told = Ledger.accuracy
 def slow(self, network):
